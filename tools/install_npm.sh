@@ -4,7 +4,7 @@ set -eu
 
 has_node() {
     command -v npm >/dev/null 2>&1 &&
-        node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 18)' 2>/dev/null
+        node -e 'process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)' 2>/dev/null
 }
 
 if ! has_node; then
@@ -14,7 +14,7 @@ fi
 echo "installing the npm packages of package-lock.json"
 npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 
-# anvil's own launcher expects an install script to have run; its binary is in the platform's package.
+# The binary package is named directly: the launcher package around it relies on an install script.
 for anvil in node_modules/@foundry-rs/anvil-*/bin/anvil; do
     if [ -f "$anvil" ]; then
         chmod +x "$anvil"
@@ -22,6 +22,6 @@ for anvil in node_modules/@foundry-rs/anvil-*/bin/anvil; do
     fi
 done
 if ! command -v anvil >/dev/null 2>&1; then
-    echo "npm has no anvil for this platform; install Foundry so that 'anvil' is on PATH" >&2
+    echo "the lock file has anvil for Linux on x86-64 only; elsewhere install Foundry, so that 'anvil' is on PATH" >&2
     exit 1
 fi
