@@ -1,0 +1,45 @@
+# pragma version 0.4.3
+"""
+@title Accounts of a pool
+@license AGPL-3.0-only
+@notice Two words an account: its lending shares, and its position with the debt shares in the high half. Whoever
+        changes either tells the hook afterwards what they were before.
+@dev LIVENESS. The hook gets a fixed amount of gas, which the call must have; whether it fails or not changes nothing.
+"""
+from interfaces import IHook
+from interfaces import IPool
+from contracts.modules import errors
+from contracts.modules import packing
+
+# Enough for several reward streams. The call must hold 64/63 of it, so that nobody starves the hook on purpose.
+HOOK_GAS: constant(uint256) = 100_000
+HOOK_GAS_NEEDED: constant(uint256) = 110_000
+
+shares_of: HashMap[address, uint256]
+position_word: HashMap[address, uint256]
+hook: address
+
+
+@internal
+@view
+def _debt_shares(account: address) -> uint256:
+    return packing._high(self.position_word[account])
+
+
+@internal
+def _notify(flags: uint256, account: address, old_shares: uint256, old_debt_shares: uint256):
+    """
+    @notice After the change is stored, and before anybody else is called.
+    """
+    if flags & packing.HOOK_FLAG == 0:
+        return
+    assert msg.gas > HOOK_GAS_NEEDED, errors.INSUFFICIENT_GAS
+    hook: address = self.hook
+    success: bool = raw_call(
+        hook,
+        abi_encode(account, old_shares, old_debt_shares, method_id=method_id("on_change(address,uint256,uint256)")),
+        gas=HOOK_GAS,
+        revert_on_failure=False,
+    )
+    if not success:
+        log IPool.HookFailed(hook=hook, account=account)

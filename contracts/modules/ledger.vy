@@ -1,0 +1,410 @@
+# pragma version 0.4.3
+"""
+@title Ledger of a pool
+@license AGPL-3.0-only
+@notice All of a pool's totals in three words: supply (assets | shares), debt (assets | shares), clock. A call loads
+        them once into a State, accrues, changes the State and stores it.
+@dev ASSUMPTIONS. A position owes nothing or at least the market's minimum debt, so the debt side needs no virtual
+     shares: there is debt exactly while there are debt shares.
+@dev LIVENESS. Accrual saturates and never reverts; it asks nobody. Funding is pushed in by `sync_funding`, and its
+     premium ends exactly `funding_max_age` after its observation.
+@dev ROUNDING. Interest and debt up, fee shares down, shares for assets in and assets for shares out down, shares for
+     assets out and assets for shares in up.
+"""
+from interfaces import IFundingOracle
+from interfaces import IPool
+from contracts.modules import errors
+from contracts.modules import market
+from contracts.modules import packing
+from contracts.modules import rate_model
+from contracts.modules import wad_math
+
+uses: market
+
+WAD: constant(uint256) = 10**18
+MAX_UINT128: constant(uint256) = 2**128 - 1
+
+# Deposits and borrows stop 8 bits below what a word can hold, so interest has room.
+HEADROOM: constant(uint256) = 2**120
+
+# +1 where the leg's borrowers collect positive funding (reverse), -1 where they collect negative (forward).
+DIRECTION: immutable(int256)
+
+supply_word: uint256
+debt_word: uint256
+clock_word: uint256
+
+# supply cap | debt cap, read only while the CAPPED flag is up
+caps_word: uint256
+
+
+@deploy
+def __init__(direction: int256):
+    DIRECTION = direction
+    # both caps are zero until the owner sets them
+    state: IPool.State = empty(IPool.State)
+    state.updated_at = block.timestamp
+    state.flags = packing.CAPPED_FLAG
+    self.clock_word = packing._pack_clock(state)
+
+
+# --- external faces
+
+
+@external
+@view
+@reentrant
+def state() -> IPool.State:
+    return self._load()
+
+
+@external
+@view
+def accrued_state() -> IPool.State:
+    return self._peek()
+
+
+@external
+@view
+def rates() -> (uint256, uint256):
+    """
+    @notice (borrow rate, lending rate) as of now, WAD a year; the lending rate is after the fee.
+    """
+    state: IPool.State = self._peek()
+    borrow_rate: uint256 = self._borrow_rate(state, block.timestamp < state.funding_time + market.CONFIG.leg.funding_max_age)
+    paid: uint256 = wad_math._share_of_down(borrow_rate, self._utilisation(state))
+    return borrow_rate, paid * (1000 - self._fee_permille(state.flags)) // 1000
+
+
+@external
+def sync_funding() -> bool:
+    """
+    @notice Accrues at the old funding, then takes in the oracle's. False where the oracle has nothing newer.
+    """
+    funding_wad: int256 = 0
+    observed_at: uint256 = 0
+    funding_wad, observed_at = staticcall IFundingOracle(market.CONFIG.funding_oracle).funding(market.CONFIG.funding_token)
+    state: IPool.State = self._accrue()
+    # an observation of the future would keep its premium past max_age
+    if observed_at <= state.funding_time or observed_at > block.timestamp:
+        self._store(state)
+        return False
+    state.funding_wad = packing._cut_funding(funding_wad)
+    state.funding_time = observed_at
+    self._store(state)
+    log IPool.FundingSynced(caller=msg.sender, funding_wad=state.funding_wad, observed_at=observed_at)
+    return True
+
+
+# --- load, accrue, store
+
+
+@internal
+@view
+def _load() -> IPool.State:
+    supply: uint256 = self.supply_word
+    debt: uint256 = self.debt_word
+    clock: uint256 = self.clock_word
+    return IPool.State(
+        supply_assets=packing._low(supply),
+        supply_shares=packing._high(supply),
+        debt_assets=packing._low(debt),
+        debt_shares=packing._high(debt),
+        updated_at=clock & (2**32 - 1),
+        funding_time=(clock >> 32) & (2**32 - 1),
+        funding_wad=packing._unpack_funding(clock),
+        flags=packing._unpack_flags(clock),
+        reserve_shares=clock >> 128,
+    )
+
+
+@internal
+@view
+def _flags() -> uint256:
+    return packing._unpack_flags(self.clock_word)
+
+
+@internal
+def _set_flag(flag: uint256, up: bool):
+    state: IPool.State = self._load()
+    if up:
+        state.flags |= flag
+    elif state.flags & flag != 0:
+        state.flags ^= flag
+    self._store(state)
+
+
+@internal
+def _store(state: IPool.State):
+    self.supply_word = packing._pack_halves(state.supply_assets, state.supply_shares)
+    self.debt_word = packing._pack_halves(state.debt_assets, state.debt_shares)
+    self.clock_word = packing._pack_clock(state)
+
+
+@internal
+def _accrue() -> IPool.State:
+    """
+    @notice The State as of now, with its event. The caller stores it.
+    """
+    state: IPool.State = empty(IPool.State)
+    rate: uint256 = 0
+    interest: uint256 = 0
+    fee_shares: uint256 = 0
+    state, rate, interest, fee_shares = self._accrued()
+    if interest > 0:
+        log IPool.Accrue(
+            borrow_rate_wad=rate,
+            funding_wad=state.funding_wad,
+            interest=interest,
+            fee_shares=fee_shares,
+            total_assets=state.supply_assets,
+            total_debt=state.debt_assets,
+        )
+    return state
+
+
+@internal
+@view
+def _peek() -> IPool.State:
+    """
+    @notice The State as of now, for what only reads.
+    """
+    return self._accrued()[0]
+
+
+@internal
+@view
+def _accrued() -> (IPool.State, uint256, uint256, uint256):
+    """
+    @return State as of now, borrow rate at the beginning, interest, fee shares.
+    """
+    state: IPool.State = self._load()
+    elapsed: uint256 = block.timestamp - state.updated_at
+    state.updated_at = block.timestamp
+    if elapsed == 0 or state.debt_assets == 0:
+        return state, 0, 0, 0
+
+    # the part of the time in which the funding was fresh carries the premium, the rest does not
+    fresh: uint256 = 0
+    fresh_until: uint256 = state.funding_time + market.CONFIG.leg.funding_max_age
+    started_at: uint256 = block.timestamp - elapsed
+    if fresh_until > started_at:
+        fresh = min(fresh_until - started_at, elapsed)
+    rate: uint256 = self._borrow_rate(state, fresh > 0)
+    interest: uint256 = 0
+    if fresh > 0:
+        interest = rate_model._interest(state.debt_assets, rate, fresh)
+    if fresh < elapsed:
+        stale_rate: uint256 = self._borrow_rate(state, False)
+        interest += rate_model._interest(state.debt_assets + interest, stale_rate, elapsed - fresh)
+
+    # debt is at most supply, so what fits the supply fits both
+    interest = min(interest, MAX_UINT128 - state.supply_assets)
+    state.debt_assets += interest
+    state.supply_assets += interest
+
+    fee_assets: uint256 = interest * self._fee_permille(state.flags) // 1000
+    fee_shares: uint256 = 0
+    if fee_assets > 0:
+        fee_shares = wad_math._mul_div_down(
+            fee_assets,
+            state.supply_shares + market.VIRTUAL_SHARES,
+            state.supply_assets - fee_assets + 1,
+        )
+        fee_shares = min(fee_shares, MAX_UINT128 - state.supply_shares)
+        state.supply_shares += fee_shares
+        state.reserve_shares += fee_shares
+    return state, rate, interest, fee_shares
+
+
+@internal
+@view
+def _borrow_rate(state: IPool.State, with_premium: bool) -> uint256:
+    rate: uint256 = rate_model._base_rate(market.CONFIG.leg, self._utilisation(state))
+    if with_premium:
+        rate += rate_model._premium(market.CONFIG.leg, DIRECTION * state.funding_wad)
+    return min(rate, market.CONFIG.leg.rate_cap)
+
+
+@internal
+@pure
+def _utilisation(state: IPool.State) -> uint256:
+    if state.supply_assets == 0:
+        return 0
+    return wad_math._mul_div_down(state.debt_assets, WAD, state.supply_assets)
+
+
+@internal
+@pure
+def _fee_permille(flags: uint256) -> uint256:
+    return flags >> 8
+
+
+@internal
+@pure
+def _cash(state: IPool.State) -> uint256:
+    return state.supply_assets - state.debt_assets
+
+
+# --- shares of the supply
+
+
+@internal
+@view
+def _to_shares_down(state: IPool.State, assets: uint256) -> uint256:
+    return wad_math._mul_div_down(assets, state.supply_shares + market.VIRTUAL_SHARES, state.supply_assets + 1)
+
+
+@internal
+@view
+def _to_shares_up(state: IPool.State, assets: uint256) -> uint256:
+    return wad_math._mul_div_up(assets, state.supply_shares + market.VIRTUAL_SHARES, state.supply_assets + 1)
+
+
+@internal
+@view
+def _to_assets_down(state: IPool.State, shares: uint256) -> uint256:
+    return wad_math._mul_div_down(shares, state.supply_assets + 1, state.supply_shares + market.VIRTUAL_SHARES)
+
+
+@internal
+@view
+def _to_assets_up(state: IPool.State, shares: uint256) -> uint256:
+    return wad_math._mul_div_up(shares, state.supply_assets + 1, state.supply_shares + market.VIRTUAL_SHARES)
+
+
+# --- shares of the debt
+
+
+@internal
+@pure
+def _debt_of_shares(state: IPool.State, shares: uint256) -> uint256:
+    """
+    @notice What `shares` owe, rounded up; all shares owe exactly all debt.
+    """
+    if shares == 0:
+        return 0
+    return wad_math._mul_div_up(shares, state.debt_assets, state.debt_shares)
+
+
+@internal
+@view
+def _debt_shares_up(state: IPool.State, assets: uint256) -> uint256:
+    if state.debt_assets == 0:
+        return assets * market.VIRTUAL_SHARES
+    return wad_math._mul_div_up(assets, state.debt_shares, state.debt_assets)
+
+
+@internal
+@pure
+def _debt_shares_down(state: IPool.State, assets: uint256) -> uint256:
+    return wad_math._mul_div_down(assets, state.debt_shares, state.debt_assets)
+
+
+# --- changes of the State
+
+
+@internal
+@view
+def _supply_room(state: IPool.State) -> uint256:
+    """
+    @notice Assets that a deposit may still bring in.
+    """
+    if state.flags & packing.PAUSED_FLAG != 0:
+        return 0
+    limit: uint256 = HEADROOM - 1
+    if state.flags & packing.CAPPED_FLAG != 0:
+        limit = min(limit, packing._low(self.caps_word))
+    # shares reach the headroom first where they are worth less than at the start
+    share_room: uint256 = self._to_assets_down(state, HEADROOM - 1 - min(state.supply_shares, HEADROOM - 1))
+    return min(limit - min(limit, state.supply_assets), share_room)
+
+
+@internal
+@view
+def _add_supply(state: IPool.State, assets: uint256, shares: uint256) -> IPool.State:
+    assert state.flags & packing.PAUSED_FLAG == 0, errors.PAUSED
+    changed: IPool.State = state
+    changed.supply_assets += assets
+    changed.supply_shares += shares
+    assert (changed.supply_assets | changed.supply_shares) < HEADROOM, errors.TOO_LARGE
+    if state.flags & packing.CAPPED_FLAG != 0:
+        assert changed.supply_assets <= packing._low(self.caps_word), errors.SUPPLY_CAP
+    return changed
+
+
+@internal
+@pure
+def _remove_supply(state: IPool.State, assets: uint256, shares: uint256) -> IPool.State:
+    assert assets <= self._cash(state), errors.INSUFFICIENT_CASH
+    changed: IPool.State = state
+    changed.supply_assets -= assets
+    changed.supply_shares -= shares
+    return changed
+
+
+@internal
+@view
+def _add_debt(state: IPool.State, assets: uint256) -> (IPool.State, uint256):
+    """
+    @return The State, and the debt shares for `assets`, rounded up.
+    """
+    assert state.flags & packing.PAUSED_FLAG == 0, errors.PAUSED
+    assert assets > 0, errors.ZERO_AMOUNT
+    assert assets <= self._cash(state), errors.INSUFFICIENT_CASH
+    changed: IPool.State = state
+    shares: uint256 = self._debt_shares_up(state, assets)
+    changed.debt_assets += assets
+    changed.debt_shares += shares
+    assert changed.debt_shares < HEADROOM, errors.TOO_LARGE
+    if state.flags & packing.CAPPED_FLAG != 0:
+        assert changed.debt_assets <= packing._high(self.caps_word), errors.DEBT_CAP
+    return changed, shares
+
+
+@internal
+@view
+def _split_repayment(state: IPool.State, assets: uint256, position_shares: uint256) -> (uint256, uint256):
+    """
+    @notice How much of `assets` a position can take, and the debt shares that pays for.
+    @return (assets, shares): all of both where `assets` covers the position's debt, else shares rounded down.
+    """
+    owed: uint256 = self._debt_of_shares(state, position_shares)
+    if assets >= owed:
+        return owed, position_shares
+    return assets, self._debt_shares_down(state, assets)
+
+
+@internal
+@pure
+def _remove_debt(state: IPool.State, assets: uint256, shares: uint256) -> IPool.State:
+    changed: IPool.State = state
+    changed.debt_assets -= assets
+    changed.debt_shares -= shares
+    return changed
+
+
+@internal
+def _write_off(state: IPool.State, borrower: address, shares: uint256) -> IPool.State:
+    """
+    @notice Realises debt that nothing backs any more: the reserve pays with shares worth it as far as it goes, the
+            rest is borne by every share.
+    """
+    changed: IPool.State = state
+    loss: uint256 = self._debt_of_shares(state, shares)
+    from_reserve: uint256 = min(loss, self._to_assets_down(state, state.reserve_shares))
+    burnt: uint256 = min(self._to_shares_up(state, from_reserve), state.reserve_shares)
+    changed.debt_assets -= loss
+    changed.debt_shares -= shares
+    changed.supply_assets -= loss
+    changed.supply_shares -= burnt
+    changed.reserve_shares -= burnt
+    log IPool.BadDebt(
+        borrower=borrower,
+        assets=loss,
+        from_reserve=from_reserve,
+        from_lenders=loss - from_reserve,
+        reserve_shares_burnt=burnt,
+        total_assets=changed.supply_assets,
+    )
+    return changed

@@ -1,0 +1,100 @@
+# pragma version 0.4.3
+"""
+@title Layout of the packed storage words
+@license AGPL-3.0-only
+@notice The only place where bits are placed and taken.
+            halves   low 128 | high 128
+            clock    updated_at 32 | funding_time 32 | funding 48 (signed, 1e-9) | flags 16 | reserve shares 128
+            short    collateral 96 | opened_block 32 | debt shares 128
+        The debt shares of a position are in the high half on both pools.
+        Bounds are checked where a value is packed; nothing is ever cut off silently.
+"""
+from interfaces import IPool
+from contracts.modules import errors
+
+MAX_UINT128: constant(uint256) = 2**128 - 1
+FUNDING_UNIT: constant(int256) = 10**9
+FUNDING_SIGN: constant(uint256) = 2**47
+FUNDING_RANGE: constant(uint256) = 2**48
+
+PAUSED_FLAG: constant(uint256) = 1
+HOOK_FLAG: constant(uint256) = 2
+CAPPED_FLAG: constant(uint256) = 4
+
+
+@internal
+@pure
+def _pack_halves(low: uint256, high: uint256) -> uint256:
+    assert (low | high) >> 128 == 0, errors.TOO_LARGE
+    return low | (high << 128)
+
+
+@internal
+@pure
+def _low(word: uint256) -> uint256:
+    return word & MAX_UINT128
+
+
+@internal
+@pure
+def _high(word: uint256) -> uint256:
+    return word >> 128
+
+
+@internal
+@pure
+def _pack_clock(state: IPool.State) -> uint256:
+    """
+    @notice `funding_wad` must be a multiple of 1e-9, as the ledger cuts it.
+    """
+    assert state.reserve_shares >> 128 == 0, errors.TOO_LARGE
+    funding: uint256 = convert(state.funding_wad // FUNDING_UNIT + convert(FUNDING_SIGN, int256), uint256)
+    return (
+        state.updated_at
+        | (state.funding_time << 32)
+        | (funding << 64)
+        | (state.flags << 112)
+        | (state.reserve_shares << 128)
+    )
+
+
+@internal
+@pure
+def _unpack_funding(clock: uint256) -> int256:
+    return (convert((clock >> 64) & (FUNDING_RANGE - 1), int256) - convert(FUNDING_SIGN, int256)) * FUNDING_UNIT
+
+
+@internal
+@pure
+def _unpack_flags(clock: uint256) -> uint256:
+    return (clock >> 112) & (2**16 - 1)
+
+
+@internal
+@pure
+def _cut_funding(funding_wad: int256) -> int256:
+    """
+    @notice The nearest rate that fits the clock word: within +-2**47 - 1 units of 1e-9, the rest cut towards zero.
+    """
+    limit: int256 = convert(FUNDING_SIGN, int256) - 1
+    return min(max(funding_wad // FUNDING_UNIT, -limit), limit) * FUNDING_UNIT
+
+
+@internal
+@pure
+def _pack_short(collateral: uint256, opened_block: uint256, debt_shares: uint256) -> uint256:
+    assert collateral >> 96 == 0, errors.TOO_LARGE
+    assert debt_shares >> 128 == 0, errors.TOO_LARGE
+    return collateral | (opened_block << 96) | (debt_shares << 128)
+
+
+@internal
+@pure
+def _short_collateral(word: uint256) -> uint256:
+    return word & (2**96 - 1)
+
+
+@internal
+@pure
+def _short_block(word: uint256) -> uint256:
+    return (word >> 96) & (2**32 - 1)

@@ -1,0 +1,44 @@
+# pragma version 0.4.3
+"""
+@title Funding-indexed interest
+@license AGPL-3.0-only
+@notice borrow = min(base(utilisation) + premium(funding), cap), simple annual rates in WAD, compounded per second by
+        a third-order Taylor series.
+"""
+from interfaces import IPool
+from contracts.modules import wad_math
+
+WAD: constant(uint256) = 10**18
+YEAR: constant(uint256) = 365 * 86400
+
+
+@internal
+@pure
+def _base_rate(leg: IPool.LegParameters, utilisation: uint256) -> uint256:
+    if utilisation <= leg.kink:
+        return leg.base_rate + wad_math._mul_div_down(leg.slope1, utilisation, leg.kink)
+    return leg.base_rate + leg.slope1 + wad_math._mul_div_down(leg.slope2, utilisation - leg.kink, WAD - leg.kink)
+
+
+@internal
+@pure
+def _premium(leg: IPool.LegParameters, directed_funding: int256) -> uint256:
+    """
+    @param directed_funding Funding as this leg's borrowers collect it: positive on the reverse leg when longs pay,
+           on the forward leg when shorts pay.
+    """
+    if directed_funding <= 0:
+        return 0
+    return wad_math._share_of_down(convert(directed_funding, uint256), leg.pass_through)
+
+
+@internal
+@pure
+def _interest(debt: uint256, rate: uint256, elapsed: uint256) -> uint256:
+    """
+    @notice debt * (e**x - 1) to the third order, x = rate * elapsed / year; rounded up.
+    @dev Every factor is bounded (debt 2**128, elapsed 2**32, rate by the factory's limit), so nothing overflows.
+    """
+    x: uint256 = wad_math._mul_div_up(rate, elapsed, YEAR)
+    growth: uint256 = x + x * x // (2 * WAD) + x * x * x // (6 * WAD * WAD)
+    return wad_math._mul_div_up(debt, growth, WAD)

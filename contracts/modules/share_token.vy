@@ -1,0 +1,175 @@
+# pragma version 0.4.3
+"""
+@title The lenders' shares as an ERC-20 with ERC-2612 permits
+@license AGPL-3.0-only
+@dev The reserve's shares count in totalSupply and show as balanceOf(pool). They change by Accrue, BadDebt and
+     ReserveWithdrawn events, not by Transfer, and nothing transfers them; neither can shares be sent to the pool.
+"""
+from ethereum.ercs import IERC20
+from contracts.modules import accounts
+from contracts.modules import errors
+from contracts.modules import ledger
+from contracts.modules import market
+from contracts.modules import packing
+from contracts.modules import signatures
+
+uses: accounts
+uses: ledger
+uses: market
+uses: signatures
+
+PERMIT_TYPE_HASH: constant(bytes32) = keccak256(
+    "Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"
+)
+
+allowances: HashMap[address, HashMap[address, uint256]]
+
+
+@external
+@view
+@reentrant
+def name() -> String[64]:
+    return market.NAME
+
+
+@external
+@view
+@reentrant
+def symbol() -> String[32]:
+    return market.SYMBOL
+
+
+@external
+@view
+@reentrant
+def decimals() -> uint8:
+    return market.DECIMALS
+
+
+@external
+@view
+@reentrant
+def totalSupply() -> uint256:
+    return packing._high(ledger.supply_word)
+
+
+@external
+@view
+@reentrant
+def balanceOf(account: address) -> uint256:
+    if account == self:
+        return packing._high(ledger.clock_word)
+    return accounts.shares_of[account]
+
+
+@external
+@view
+@reentrant
+def allowance(holder: address, spender: address) -> uint256:
+    return self.allowances[holder][spender]
+
+
+@external
+@view
+@reentrant
+def nonces(account: address) -> uint256:
+    return signatures.nonces[account]
+
+
+@external
+def approve(spender: address, shares: uint256) -> bool:
+    self._approve(msg.sender, spender, shares)
+    return True
+
+
+@external
+def transfer(receiver: address, shares: uint256) -> bool:
+    self._transfer(msg.sender, receiver, shares)
+    return True
+
+
+@external
+def transferFrom(holder: address, receiver: address, shares: uint256) -> bool:
+    self._spend_allowance(holder, shares)
+    self._transfer(holder, receiver, shares)
+    return True
+
+
+@external
+def permit(
+    holder: address, spender: address, shares: uint256, deadline: uint256, v: uint8, r: bytes32, s: bytes32
+):
+    assert block.timestamp <= deadline, errors.EXPIRED
+    nonce: uint256 = signatures._use_nonce(holder)
+    signatures._check_signature(
+        holder,
+        keccak256(abi_encode(PERMIT_TYPE_HASH, holder, spender, shares, nonce, deadline)),
+        concat(r, s, convert(v, bytes1)),
+    )
+    self._approve(holder, spender, shares)
+
+
+@internal
+def _approve(holder: address, spender: address, shares: uint256):
+    self.allowances[holder][spender] = shares
+    log IERC20.Approval(owner=holder, spender=spender, value=shares)
+
+
+@internal
+def _spend_allowance(holder: address, shares: uint256):
+    """
+    @notice Nothing to spend where the holder calls himself or the allowance is unlimited.
+    """
+    if msg.sender == holder:
+        return
+    allowed: uint256 = self.allowances[holder][msg.sender]
+    if allowed == max_value(uint256):
+        return
+    assert allowed >= shares, errors.INSUFFICIENT_ALLOWANCE
+    self.allowances[holder][msg.sender] = allowed - shares
+
+
+@internal
+@view
+def _check_receiver(receiver: address):
+    assert receiver != empty(address) and receiver != self, errors.BAD_RECEIVER
+
+
+@internal
+def _transfer(holder: address, receiver: address, shares: uint256):
+    self._check_receiver(receiver)
+    # one after the other: a transfer to oneself changes nothing
+    held: uint256 = accounts.shares_of[holder]
+    assert held >= shares, errors.INSUFFICIENT_BALANCE
+    accounts.shares_of[holder] = held - shares
+    received: uint256 = accounts.shares_of[receiver]
+    accounts.shares_of[receiver] = received + shares
+    log IERC20.Transfer(sender=holder, receiver=receiver, value=shares)
+
+    flags: uint256 = ledger._flags()
+    if flags & packing.HOOK_FLAG != 0:
+        accounts._notify(flags, holder, held, accounts._debt_shares(holder))
+        accounts._notify(flags, receiver, received, accounts._debt_shares(receiver))
+
+
+@internal
+def _mint(flags: uint256, receiver: address, shares: uint256):
+    """
+    @notice The account's side of new shares; the ledger's is in the State.
+    """
+    self._check_receiver(receiver)
+    held: uint256 = accounts.shares_of[receiver]
+    accounts.shares_of[receiver] = held + shares
+    log IERC20.Transfer(sender=empty(address), receiver=receiver, value=shares)
+    if flags & packing.HOOK_FLAG != 0:
+        accounts._notify(flags, receiver, held, accounts._debt_shares(receiver))
+
+
+@internal
+def _burn(flags: uint256, holder: address, shares: uint256):
+    held: uint256 = accounts.shares_of[holder]
+    assert held >= shares, errors.INSUFFICIENT_BALANCE
+    accounts.shares_of[holder] = held - shares
+    log IERC20.Transfer(sender=holder, receiver=empty(address), value=shares)
+    if flags & packing.HOOK_FLAG != 0:
+        accounts._notify(flags, holder, held, accounts._debt_shares(holder))
