@@ -18,7 +18,6 @@ NO_POOL: constant(String[32]) = "no such pool"
 PARTIAL_FILL: constant(String[32]) = "input not all spent"
 EXCESSIVE_INPUT: constant(String[32]) = "excessive input"
 INSUFFICIENT_OUTPUT: constant(String[32]) = "insufficient output"
-TRANSFER_FAILED: constant(String[32]) = "transfer failed"
 
 # who may
 NOT_THE_POOL: constant(String[32]) = "not the pool"
