@@ -135,10 +135,11 @@ def swap_exact_out(
 def _swap(
     pair: address, token_in: address, token_out: address, amount_out: uint256, receiver: address
 ):
+    # `_reserves` has found a contract there
     if convert(token_in, uint256) < convert(token_out, uint256):
-        extcall IUniswapV2Pair(pair).swap(0, amount_out, receiver, b"")
+        extcall IUniswapV2Pair(pair).swap(0, amount_out, receiver, b"", skip_contract_check=True)
     else:
-        extcall IUniswapV2Pair(pair).swap(amount_out, 0, receiver, b"")
+        extcall IUniswapV2Pair(pair).swap(amount_out, 0, receiver, b"", skip_contract_check=True)
 
 
 @internal
