@@ -23,7 +23,7 @@ hook: address
 @internal
 @view
 def _debt_shares(account: address) -> uint256:
-    return packing._high(self.position_word[account])
+    return self.position_word[account] >> 128
 
 
 @internal
@@ -33,7 +33,8 @@ def _notify(flags: uint256, account: address, old_shares: uint256, old_debt_shar
     """
     if flags & packing.HOOK_FLAG == 0:
         return
-    assert msg.gas > HOOK_GAS_NEEDED, errors.INSUFFICIENT_GAS
+    if msg.gas <= HOOK_GAS_NEEDED:
+        errors._insufficient_gas()
     hook: address = self.hook
     success: bool = raw_call(
         hook,

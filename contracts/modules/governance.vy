@@ -1,4 +1,5 @@
 # pragma version 0.4.3
+# pragma nonreentrancy on
 """
 @title What the owner may set, within hard bounds, and what the guardian may stop
 @license AGPL-3.0-only
@@ -15,6 +16,7 @@ from contracts.modules import errors
 from contracts.modules import ledger
 from contracts.modules import market
 from contracts.modules import packing
+from contracts.modules import share_token
 from contracts.modules import tokens
 from contracts.modules import wad_math
 
@@ -36,7 +38,7 @@ def caps() -> (uint256, uint256):
     """
     @notice (supply cap, debt cap) in assets; 2**128 - 1 is none.
     """
-    return packing._low(ledger.caps_word), packing._high(ledger.caps_word)
+    return (ledger.caps_word & packing.MAX_UINT128), (ledger.caps_word >> 128)
 
 
 @external
@@ -53,7 +55,7 @@ def reserve_request() -> (uint256, uint256):
     """
     @notice (shares asked for, earliest time to take them)
     """
-    return packing._low(self.reserve_request_word), packing._high(self.reserve_request_word)
+    return (self.reserve_request_word & packing.MAX_UINT128), (self.reserve_request_word >> 128)
 
 
 @external
@@ -75,7 +77,8 @@ def set_fee(fee_permille: uint256):
     @notice The reserve's share of interest, in thousandths, at most 250. What has accrued is charged at the old fee.
     """
     market._check_owner()
-    assert fee_permille <= MAX_FEE_PERMILLE, errors.FEE_TOO_HIGH
+    if fee_permille > MAX_FEE_PERMILLE:
+        errors._fee_too_high()
     state: IPool.State = ledger._accrue()
     state.flags = (state.flags & 255) | (fee_permille << 8)
     ledger._store(state)
@@ -90,7 +93,8 @@ def set_hook(new_hook: address):
     market._check_owner()
     attached: bool = new_hook != empty(address)
     if attached:
-        assert staticcall IPoolFactory(market.FACTORY).is_hook(new_hook), errors.UNKNOWN_HOOK
+        if not staticcall IPoolFactory(market.FACTORY).is_hook(new_hook):
+            errors._unknown_hook()
     accounts.hook = new_hook
     ledger._set_flag(packing.HOOK_FLAG, attached)
     log IPool.HookSet(hook=new_hook)
@@ -99,7 +103,8 @@ def set_hook(new_hook: address):
 @external
 def set_paused(paused: bool):
     if paused:
-        assert market._is_owner_or_guardian(msg.sender), errors.NOT_GUARDIAN
+        if not market._is_owner_or_guardian(msg.sender):
+            errors._not_guardian()
     else:
         market._check_owner()
     ledger._set_flag(packing.PAUSED_FLAG, paused)
@@ -124,19 +129,23 @@ def withdraw_reserve(receiver: address) -> uint256:
     @return Assets, rounded down.
     """
     market._check_owner()
-    assert receiver != empty(address) and receiver != self, errors.BAD_RECEIVER
-    shares: uint256 = packing._low(self.reserve_request_word)
-    assert shares > 0, errors.ZERO_AMOUNT
-    assert block.timestamp >= packing._high(self.reserve_request_word), errors.RESERVE_LOCKED
+    share_token._check_receiver(receiver)
+    shares: uint256 = self.reserve_request_word & packing.MAX_UINT128
+    if block.timestamp < (self.reserve_request_word >> 128):
+        errors._reserve_locked()
     self.reserve_request_word = 0
 
     state: IPool.State = ledger._accrue()
-    assert shares <= state.reserve_shares, errors.INSUFFICIENT_BALANCE
+    if shares > state.reserve_shares:
+        errors._insufficient_balance()
     assets: uint256 = ledger._to_assets_down(state, shares)
-    state = ledger._remove_supply(state, assets, shares)
+    ledger._check_cash(state, assets)
+    state.supply_assets -= assets
+    state.supply_shares -= shares
     state.reserve_shares -= shares
-    floor: uint256 = wad_math._share_of_up(state.supply_assets, market.CONFIG.leg.reserve_floor)
-    assert ledger._to_assets_down(state, state.reserve_shares) >= floor, errors.RESERVE_LOCKED
+    kept: uint256 = wad_math._share_of_up(state.supply_assets, market.CONFIG.leg.reserve_floor)
+    if ledger._to_assets_down(state, state.reserve_shares) < kept:
+        errors._reserve_locked()
     ledger._store(state)
     log IPool.ReserveWithdrawn(receiver=receiver, assets=assets, shares=shares, total_assets=state.supply_assets)
     tokens._push(market.CONFIG.asset, receiver, assets)

@@ -1,4 +1,5 @@
 # pragma version 0.4.3
+# pragma nonreentrancy on
 """
 @title Ledger of a pool
 @license AGPL-3.0-only
@@ -106,10 +107,10 @@ def _load() -> IPool.State:
     debt: uint256 = self.debt_word
     clock: uint256 = self.clock_word
     return IPool.State(
-        supply_assets=packing._low(supply),
-        supply_shares=packing._high(supply),
-        debt_assets=packing._low(debt),
-        debt_shares=packing._high(debt),
+        supply_assets=supply & packing.MAX_UINT128,
+        supply_shares=supply >> 128,
+        debt_assets=debt & packing.MAX_UINT128,
+        debt_shares=debt >> 128,
         updated_at=clock & (2**32 - 1),
         funding_time=(clock >> 32) & (2**32 - 1),
         funding_wad=packing._unpack_funding(clock),
@@ -240,12 +241,6 @@ def _fee_permille(flags: uint256) -> uint256:
     return flags >> 8
 
 
-@internal
-@pure
-def _cash(state: IPool.State) -> uint256:
-    return state.supply_assets - state.debt_assets
-
-
 # --- shares of the supply
 
 
@@ -314,52 +309,52 @@ def _supply_room(state: IPool.State) -> uint256:
         return 0
     limit: uint256 = HEADROOM - 1
     if state.flags & packing.CAPPED_FLAG != 0:
-        limit = min(limit, packing._low(self.caps_word))
+        limit = min(limit, self.caps_word & MAX_UINT128)
     # shares reach the headroom first where they are worth less than at the start
     share_room: uint256 = self._to_assets_down(state, HEADROOM - 1 - min(state.supply_shares, HEADROOM - 1))
     return min(limit - min(limit, state.supply_assets), share_room)
 
 
 @internal
-@view
-def _add_supply(state: IPool.State, assets: uint256, shares: uint256) -> IPool.State:
-    assert state.flags & packing.PAUSED_FLAG == 0, errors.PAUSED
-    changed: IPool.State = state
-    changed.supply_assets += assets
-    changed.supply_shares += shares
-    assert (changed.supply_assets | changed.supply_shares) < HEADROOM, errors.TOO_LARGE
-    if state.flags & packing.CAPPED_FLAG != 0:
-        assert changed.supply_assets <= packing._low(self.caps_word), errors.SUPPLY_CAP
-    return changed
+@pure
+def _check_not_paused(flags: uint256):
+    if flags & packing.PAUSED_FLAG != 0:
+        errors._paused()
 
 
 @internal
 @pure
-def _remove_supply(state: IPool.State, assets: uint256, shares: uint256) -> IPool.State:
-    assert assets <= self._cash(state), errors.INSUFFICIENT_CASH
-    changed: IPool.State = state
-    changed.supply_assets -= assets
-    changed.supply_shares -= shares
-    return changed
+def _check_cash(state: IPool.State, assets: uint256):
+    if assets == 0:
+        errors._zero_amount()
+    if assets > state.supply_assets - state.debt_assets:
+        errors._insufficient_cash()
 
 
 @internal
 @view
-def _add_debt(state: IPool.State, assets: uint256) -> (IPool.State, uint256):
+def _check_supply_limits(state: IPool.State):
     """
-    @return The State, and the debt shares for `assets`, rounded up.
+    @notice For the State with a deposit in it.
     """
-    assert state.flags & packing.PAUSED_FLAG == 0, errors.PAUSED
-    assert assets > 0, errors.ZERO_AMOUNT
-    assert assets <= self._cash(state), errors.INSUFFICIENT_CASH
-    changed: IPool.State = state
-    shares: uint256 = self._debt_shares_up(state, assets)
-    changed.debt_assets += assets
-    changed.debt_shares += shares
-    assert changed.debt_shares < HEADROOM, errors.TOO_LARGE
-    if state.flags & packing.CAPPED_FLAG != 0:
-        assert changed.debt_assets <= packing._high(self.caps_word), errors.DEBT_CAP
-    return changed, shares
+    self._check_not_paused(state.flags)
+    if (state.supply_assets | state.supply_shares) >= HEADROOM:
+        errors._too_large()
+    if state.flags & packing.CAPPED_FLAG != 0 and state.supply_assets > self.caps_word & MAX_UINT128:
+        errors._supply_cap()
+
+
+@internal
+@view
+def _check_debt_limits(state: IPool.State):
+    """
+    @notice For the State with new debt in it.
+    """
+    self._check_not_paused(state.flags)
+    if state.debt_shares >= HEADROOM:
+        errors._too_large()
+    if state.flags & packing.CAPPED_FLAG != 0 and state.debt_assets > self.caps_word >> 128:
+        errors._debt_cap()
 
 
 @internal
@@ -373,15 +368,6 @@ def _split_repayment(state: IPool.State, assets: uint256, position_shares: uint2
     if assets >= owed:
         return owed, position_shares
     return assets, self._debt_shares_down(state, assets)
-
-
-@internal
-@pure
-def _remove_debt(state: IPool.State, assets: uint256, shares: uint256) -> IPool.State:
-    changed: IPool.State = state
-    changed.debt_assets -= assets
-    changed.debt_shares -= shares
-    return changed
 
 
 @internal

@@ -1,4 +1,5 @@
 # pragma version 0.4.3
+# pragma nonreentrancy on
 """
 @title What a pool is about, and who governs it
 @license AGPL-3.0-only
@@ -26,8 +27,14 @@ VIRTUAL_SHARES: immutable(uint256)
 @deploy
 def __init__():
     FACTORY = msg.sender
-    CONFIG, NAME, SYMBOL = staticcall IPoolFactory(msg.sender).pool_config()
-    decimals: uint8 = staticcall IERC20Detailed(CONFIG.asset).decimals()
+    config: IPool.Config = empty(IPool.Config)
+    name: String[64] = ""
+    symbol: String[32] = ""
+    config, name, symbol = staticcall IPoolFactory(msg.sender).pool_config()
+    CONFIG = config
+    NAME = name
+    SYMBOL = symbol
+    decimals: uint8 = staticcall IERC20Detailed(config.asset).decimals()
     offset: uint256 = min(6, 24 - convert(decimals, uint256))
     VIRTUAL_SHARES = 10**offset
     DECIMALS = decimals + convert(offset, uint8)
@@ -50,7 +57,8 @@ def factory() -> address:
 @internal
 @view
 def _check_owner():
-    assert msg.sender == staticcall IPoolFactory(FACTORY).owner(), errors.NOT_OWNER
+    if msg.sender != staticcall IPoolFactory(FACTORY).owner():
+        errors._not_owner()
 
 
 @internal

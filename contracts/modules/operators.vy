@@ -1,4 +1,5 @@
 # pragma version 0.4.3
+# pragma nonreentrancy on
 """
 @title Operators
 @license AGPL-3.0-only
@@ -38,7 +39,8 @@ def set_operator_by_signature(
     @param signature 65 bytes of r, s, v by the account's key, or what its contract accepts by ERC-1271, over
            SetOperator(address account,address operator,bool approved,uint256 nonce,uint256 deadline).
     """
-    assert block.timestamp <= deadline, errors.EXPIRED
+    if block.timestamp > deadline:
+        errors._expired()
     nonce: uint256 = signatures._use_nonce(account)
     signatures._check_signature(
         account,
@@ -57,4 +59,5 @@ def _set(account: address, operator: address, approved: bool):
 @internal
 @view
 def _check(account: address):
-    assert msg.sender == account or self.approved[account][msg.sender], errors.NOT_AUTHORISED
+    if msg.sender != account and not self.approved[account][msg.sender]:
+        errors._not_authorised()

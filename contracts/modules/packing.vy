@@ -25,20 +25,9 @@ CAPPED_FLAG: constant(uint256) = 4
 @internal
 @pure
 def _pack_halves(low: uint256, high: uint256) -> uint256:
-    assert (low | high) >> 128 == 0, errors.TOO_LARGE
+    if (low | high) >> 128 != 0:
+        errors._too_large()
     return low | (high << 128)
-
-
-@internal
-@pure
-def _low(word: uint256) -> uint256:
-    return word & MAX_UINT128
-
-
-@internal
-@pure
-def _high(word: uint256) -> uint256:
-    return word >> 128
 
 
 @internal
@@ -47,7 +36,8 @@ def _pack_clock(state: IPool.State) -> uint256:
     """
     @notice `funding_wad` must be a multiple of 1e-9, as the ledger cuts it.
     """
-    assert state.reserve_shares >> 128 == 0, errors.TOO_LARGE
+    if state.reserve_shares >> 128 != 0:
+        errors._too_large()
     funding: uint256 = convert(state.funding_wad // FUNDING_UNIT + convert(FUNDING_SIGN, int256), uint256)
     return (
         state.updated_at
@@ -83,8 +73,10 @@ def _cut_funding(funding_wad: int256) -> int256:
 @internal
 @pure
 def _pack_short(collateral: uint256, opened_block: uint256, debt_shares: uint256) -> uint256:
-    assert collateral >> 96 == 0, errors.TOO_LARGE
-    assert debt_shares >> 128 == 0, errors.TOO_LARGE
+    if collateral >> 96 != 0:
+        errors._too_large()
+    if debt_shares >> 128 != 0:
+        errors._too_large()
     return collateral | (opened_block << 96) | (debt_shares << 128)
 
 

@@ -1,4 +1,5 @@
 # pragma version 0.4.3
+# pragma nonreentrancy on
 """
 @title The lenders' shares as an ERC-20 with ERC-2612 permits
 @license AGPL-3.0-only
@@ -50,7 +51,7 @@ def decimals() -> uint8:
 @view
 @reentrant
 def totalSupply() -> uint256:
-    return packing._high(ledger.supply_word)
+    return ledger.supply_word >> 128
 
 
 @external
@@ -58,7 +59,7 @@ def totalSupply() -> uint256:
 @reentrant
 def balanceOf(account: address) -> uint256:
     if account == self:
-        return packing._high(ledger.clock_word)
+        return ledger.clock_word >> 128
     return accounts.shares_of[account]
 
 
@@ -99,7 +100,8 @@ def transferFrom(holder: address, receiver: address, shares: uint256) -> bool:
 def permit(
     holder: address, spender: address, shares: uint256, deadline: uint256, v: uint8, r: bytes32, s: bytes32
 ):
-    assert block.timestamp <= deadline, errors.EXPIRED
+    if block.timestamp > deadline:
+        errors._expired()
     nonce: uint256 = signatures._use_nonce(holder)
     signatures._check_signature(
         holder,
@@ -125,14 +127,16 @@ def _spend_allowance(holder: address, shares: uint256):
     allowed: uint256 = self.allowances[holder][msg.sender]
     if allowed == max_value(uint256):
         return
-    assert allowed >= shares, errors.INSUFFICIENT_ALLOWANCE
+    if allowed < shares:
+        errors._insufficient_allowance()
     self.allowances[holder][msg.sender] = allowed - shares
 
 
 @internal
 @view
 def _check_receiver(receiver: address):
-    assert receiver != empty(address) and receiver != self, errors.BAD_RECEIVER
+    if receiver == empty(address) or receiver == self:
+        errors._bad_receiver()
 
 
 @internal
@@ -140,7 +144,8 @@ def _transfer(holder: address, receiver: address, shares: uint256):
     self._check_receiver(receiver)
     # one after the other: a transfer to oneself changes nothing
     held: uint256 = accounts.shares_of[holder]
-    assert held >= shares, errors.INSUFFICIENT_BALANCE
+    if held < shares:
+        errors._insufficient_balance()
     accounts.shares_of[holder] = held - shares
     received: uint256 = accounts.shares_of[receiver]
     accounts.shares_of[receiver] = received + shares
@@ -168,7 +173,8 @@ def _mint(flags: uint256, receiver: address, shares: uint256):
 @internal
 def _burn(flags: uint256, holder: address, shares: uint256):
     held: uint256 = accounts.shares_of[holder]
-    assert held >= shares, errors.INSUFFICIENT_BALANCE
+    if held < shares:
+        errors._insufficient_balance()
     accounts.shares_of[holder] = held - shares
     log IERC20.Transfer(sender=holder, receiver=empty(address), value=shares)
     if flags & packing.HOOK_FLAG != 0:

@@ -1,4 +1,5 @@
 # pragma version 0.4.3
+# pragma nonreentrancy on
 """
 @title EIP-712 signatures of accounts
 @license AGPL-3.0-only
@@ -19,7 +20,7 @@ DOMAIN_TYPE_HASH: constant(bytes32) = keccak256(
 )
 VERSION_HASH: constant(bytes32) = keccak256("1")
 # secp256k1's order halved: only the lower of a signature's two forms of s counts
-HALF_ORDER: constant(uint256) = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+HALF_ORDER: constant(uint256) = 57896044618658097711785492504343953926418782139537452191302581570759080747168
 ERC1271_MAGIC: constant(bytes4) = 0x1626BA7E
 
 nonces: HashMap[address, uint256]
@@ -64,5 +65,7 @@ def _check_signature(account: address, struct_hash: bytes32, signature: Bytes[10
         s: uint256 = extract32(signature, 32, output_type=uint256)
         if s <= HALF_ORDER and account != empty(address) and ecrecover(digest, v, r, s) == account:
             return
-    assert account.is_contract, errors.BAD_SIGNATURE
-    assert staticcall IERC1271(account).isValidSignature(digest, signature) == ERC1271_MAGIC, errors.BAD_SIGNATURE
+    if not account.is_contract:
+        errors._bad_signature()
+    if staticcall IERC1271(account).isValidSignature(digest, signature) != ERC1271_MAGIC:
+        errors._bad_signature()

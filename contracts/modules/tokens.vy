@@ -5,6 +5,7 @@
 @notice The only module that moves tokens. A token may return nothing; one that returns false reverts.
 """
 from ethereum.ercs import IERC20
+from contracts.modules import errors
 
 
 @internal
@@ -14,10 +15,31 @@ def _pull(token: address, amount: uint256) -> uint256:
     @return What arrived, which is less where the token takes a fee.
     """
     balance_before: uint256 = staticcall IERC20(token).balanceOf(self)
-    assert extcall IERC20(token).transferFrom(msg.sender, self, amount, default_return_value=True)
+    self._pull_from(token, msg.sender, amount)
     return staticcall IERC20(token).balanceOf(self) - balance_before
 
 
 @internal
+def _pull_exactly(token: address, amount: uint256):
+    """
+    @notice Takes `amount` from the caller, and reverts where less arrives. Nothing moves for zero.
+    """
+    if amount > 0 and self._pull(token, amount) < amount:
+        errors._short_transfer()
+
+
+@internal
+def _pull_from(token: address, sender: address, amount: uint256):
+    """
+    @dev Only for a sender who has agreed in this call: the caller, or whoever answered a flash loan.
+    """
+    assert extcall IERC20(token).transferFrom(sender, self, amount, default_return_value=True)
+
+
+@internal
 def _push(token: address, receiver: address, amount: uint256):
-    assert extcall IERC20(token).transfer(receiver, amount, default_return_value=True)
+    """
+    @notice Nothing moves for zero.
+    """
+    if amount > 0:
+        assert extcall IERC20(token).transfer(receiver, amount, default_return_value=True)

@@ -1,4 +1,5 @@
 # pragma version 0.4.3
+# pragma nonreentrancy on
 """
 @title The lenders' face: ERC-4626 over the ledger
 @license AGPL-3.0-only
@@ -94,14 +95,14 @@ def maxWithdraw(holder: address) -> uint256:
     @notice What the holder's shares are worth, or the pool's cash where that is less.
     """
     state: IPool.State = ledger._peek()
-    return min(ledger._to_assets_down(state, accounts.shares_of[holder]), ledger._cash(state))
+    return min(ledger._to_assets_down(state, accounts.shares_of[holder]), state.supply_assets - state.debt_assets)
 
 
 @external
 @view
 def maxRedeem(holder: address) -> uint256:
     state: IPool.State = ledger._peek()
-    return min(accounts.shares_of[holder], ledger._to_shares_down(state, ledger._cash(state)))
+    return min(accounts.shares_of[holder], ledger._to_shares_down(state, state.supply_assets - state.debt_assets))
 
 
 @external
@@ -124,7 +125,7 @@ def mint(shares: uint256, receiver: address) -> uint256:
     """
     state: IPool.State = ledger._accrue()
     assets: uint256 = ledger._to_assets_up(state, shares)
-    assert tokens._pull(market.CONFIG.asset, assets) >= assets, errors.SHORT_TRANSFER
+    tokens._pull_exactly(market.CONFIG.asset, assets)
     self._enter(state, assets, shares, receiver)
     return assets
 
@@ -153,20 +154,26 @@ def redeem(shares: uint256, receiver: address, holder: address) -> uint256:
 
 @internal
 def _enter(state: IPool.State, assets: uint256, shares: uint256, receiver: address):
-    assert shares > 0, errors.ZERO_AMOUNT
-    changed: IPool.State = ledger._add_supply(state, assets, shares)
+    if shares == 0:
+        errors._zero_amount()
+    changed: IPool.State = state
+    changed.supply_assets += assets
+    changed.supply_shares += shares
+    ledger._check_supply_limits(changed)
     ledger._store(changed)
     log IERC4626.Deposit(sender=msg.sender, owner=receiver, assets=assets, shares=shares)
-    share_token._mint(changed.flags, receiver, shares)
+    share_token._mint(state.flags, receiver, shares)
 
 
 @internal
 def _leave(state: IPool.State, assets: uint256, shares: uint256, receiver: address, holder: address):
-    assert assets > 0, errors.ZERO_AMOUNT
     share_token._check_receiver(receiver)
     share_token._spend_allowance(holder, shares)
-    changed: IPool.State = ledger._remove_supply(state, assets, shares)
+    ledger._check_cash(state, assets)
+    changed: IPool.State = state
+    changed.supply_assets -= assets
+    changed.supply_shares -= shares
     ledger._store(changed)
     log IERC4626.Withdraw(sender=msg.sender, receiver=receiver, owner=holder, assets=assets, shares=shares)
-    share_token._burn(changed.flags, holder, shares)
+    share_token._burn(state.flags, holder, shares)
     tokens._push(market.CONFIG.asset, receiver, assets)
