@@ -14,9 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP := .venv/bin/python -m pip install -qq --no-input --no-deps
 PYTEST := python -m pytest -n auto --maxprocesses 8 --dist loadgroup
 SLOW := tests/fuzz tests/invariants
-VYPER_FOLDERS := contracts interfaces tests/contracts
-# NTX4 takes a call to another contract for a read, NTX11 asks for pure where a module's state is used.
-NATRIX := natrix lint --disable NTX4 NTX11 --path .
+VYPER := contracts interfaces tests/contracts
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -61,8 +59,8 @@ check: setup ## formatters, linters, types, code size, gas snapshot
 	ruff format --check .
 	ruff check .
 	mypy
-	python -m tools.format_vyper --check $(VYPER_FOLDERS)
-	$(NATRIX) contracts tests/contracts
+	python -m tools.format_vyper --check $(VYPER)
+	python -m tools.lint_vyper $(VYPER)
 	python -m tools.check_sizes
 	python -m perpool.bench --check
 
@@ -70,7 +68,7 @@ check: setup ## formatters, linters, types, code size, gas snapshot
 format: setup ## format Python and Vyper in place
 	ruff format .
 	ruff check --fix .
-	python -m tools.format_vyper $(VYPER_FOLDERS)
+	python -m tools.format_vyper $(VYPER)
 
 # --- tests ---
 
