@@ -12,9 +12,10 @@ SOURCE_FOLDERS = ("contracts", "interfaces", "tests/contracts")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if hasattr(config, "workerinput"):  # a worker of pytest-xdist; the controller has done it
-        return
-    forget_stale_build(ROOT)
+    if not hasattr(config, "workerinput"):  # else a worker of pytest-xdist, after the controller
+        forget_stale_build(ROOT)
+    if config.get_verbosity() <= 0 and config.pluginmanager.hasplugin("ape_test"):
+        silence_ape()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -23,6 +24,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if ROOT / "tests" / "integration" in item.path.parents:
             item.add_marker(pytest.mark.xdist_group("integration"))
+
+
+def silence_ape() -> None:
+    """Keep Ape's notes on starting and stopping anvil out of the test report."""
+    from ape.logging import LogLevel, logger
+
+    logger.set_level(LogLevel.ERROR)
 
 
 def forget_stale_build(root: Path) -> None:
