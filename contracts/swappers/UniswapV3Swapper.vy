@@ -17,7 +17,7 @@
      own balances. Tokens of a route are as untrusted as its author: during a swap they may call anything.
 
      Tokens that are here between calls, sent by mistake or without a swap in the same transaction, belong to whoever
-     calls next. There is nothing to get them back with, and nobody to ask.
+     claims next to have given them. There is nothing to get them back with, and nobody to ask.
 
      REENTRANCY
      The lock covers both swap functions. The callback has to be open while one of them runs, and is held to it by
@@ -25,8 +25,8 @@
        - `_venue` is the one pool that may call back now. It is set right before the pool is called and cleared, or moved
          on to the next pool, by the callback itself. So it is zero between calls, and a token called in the middle
          of a swap finds only a pool there whose own lock is shut.
-       - `_budget` is what the running call may still pay of the token in hand. Every payment and the refund come
-         out of it, so a swap pays neither more than it was given nor from what lies here by mistake.
+       - `_budget` is what the running call may still pay of the token in hand. Payments and the refund come out of it,
+         so that together they are never more than the caller says to have given.
 
      LIVENESS
      Nothing here can be paused or changed. A swap reverts when a pool on the route does not exist, has not enough
@@ -56,7 +56,7 @@ interface IUniswapV3Pool:
     ) -> (int256, int256): nonpayable
 
 
-# keccak256 of UniswapV3Pool's init code, of @uniswap/v3-core 1.0.0 and 1.0.1 as deployed on Ethereum
+# keccak256 of UniswapV3Pool's init code, of @uniswap/v3-core 1.0.1 and on Ethereum
 POOL_INIT_CODE_HASH: public(
     constant(bytes32)
 ) = 0xe34f199b19b2b4f47f68442619d555527d244f78a3297ea89325f843f87b8b54
