@@ -127,9 +127,29 @@ def blueprint_initcode(artifact: Artifact) -> bytes:
     return b"\x61" + len(blueprint).to_bytes(2, "big") + bytes.fromhex("3d81600a3d39f3") + blueprint
 
 
+def instruction_starts(code: bytes) -> set[int]:
+    """Program counters of instructions, as opposed to their operands."""
+    starts = set()
+    pc = 0
+    while pc < len(code):
+        starts.add(pc)
+        # PUSH1 to PUSH32 are followed by 1 to 32 bytes
+        pc += code[pc] - 0x5E if 0x60 <= code[pc] <= 0x7F else 1
+    return starts
+
+
 def _digest(text: str | bytes) -> str:
     data = text.encode() if isinstance(text, str) else text
     return hashlib.sha256(data).hexdigest()
+
+
+def _patched(text: str, edits: Sequence[tuple[str, str]], file: str | Path) -> str:
+    """A source text with replacements made in turn, each of which must find its text."""
+    for old, new in edits:
+        if old not in text:
+            raise BuildError(f"{file} does not contain the text to patch: {old!r}")
+        text = text.replace(old, new)
+    return text
 
 
 class _Sources(FilesystemInputBundle):  # type: ignore[misc]
@@ -155,11 +175,8 @@ class _Sources(FilesystemInputBundle):  # type: ignore[misc]
             self.absent.add(resolved_path)
             raise
         self.found[resolved_path] = _digest(source.contents)
-        text = source.contents
-        for old, new in self.patches.get(resolved_path, ()):
-            if old not in text:
-                raise BuildError(f"{original_path} does not contain the text to patch: {old!r}")
-            text = text.replace(old, new)
+        edits = self.patches.get(resolved_path, ())
+        text = _patched(source.contents, edits, original_path)
         return dataclasses.replace(source, contents=text)
 
 
@@ -272,6 +289,7 @@ class Project:
             source = next((found for found in candidates if found.is_file()), None)
             if source is None:
                 raise BuildError(f"there is no source file {file} to patch")
+            _patched(source.read_text(), edits, file)
             recipe.patches[source.resolve()] = list(edits)
         return self._build(recipe)
 
@@ -359,7 +377,7 @@ class Project:
             initcode=bytes.fromhex(output["bytecode"][2:]),
             runtime=bytes.fromhex(output["bytecode_runtime"][2:]),
             method_identifiers=output["method_identifiers"],
-            storage_layout=output["layout"],
+            storage_layout=json.loads(json.dumps(output["layout"])),
             initcode_map=initcode_map,
             runtime_map=runtime_map,
             patched=bool(recipe.patches),
@@ -371,22 +389,20 @@ class Project:
         runtime_code, runtime_pcs = assembly_to_evm(data.assembly_runtime)
         init_code, init_pcs = assembly_to_evm(data.assembly)
         runtime_start = init_code.find(runtime_code)
-        runtime_end = runtime_start + len(runtime_code)
-        runtime_map = self._lines(runtime_pcs["pc_raw_ast_map"])
-        init_map = self._lines(init_pcs["pc_raw_ast_map"])
-        if runtime_start >= 0:
-            init_map = {
-                pc: line for pc, line in init_map.items() if not runtime_start <= pc < runtime_end
-            }
-        return init_map, runtime_map
+        embedded = range(runtime_start, runtime_start + len(runtime_code))
+        constructor_pcs = instruction_starts(init_code).difference(embedded)
+        return (
+            self._lines(init_pcs["pc_raw_ast_map"], constructor_pcs),
+            self._lines(runtime_pcs["pc_raw_ast_map"], instruction_starts(runtime_code)),
+        )
 
-    def _lines(self, nodes: Mapping[int, Any]) -> LineMap:
+    def _lines(self, nodes: Mapping[int, Any], pcs: set[int]) -> LineMap:
         lines: LineMap = {}
         for pc, node in nodes.items():
             module = node.module_node
-            if module is None or node is module or node.lineno is None:
-                continue
-            lines[pc] = (self._relative(module.resolved_path), node.lineno)
+            # the compiler's map also names operands, and whole modules
+            if pc in pcs and module is not None and node is not module:
+                lines[pc] = (self._relative(module.resolved_path), node.lineno)
         return lines
 
     # -- npm --

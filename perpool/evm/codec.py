@@ -232,7 +232,7 @@ class EventAbi:
         self.name: str = entry["name"]
         self.topic = int.from_bytes(keccak(text=signature(entry)), "big")
         inputs: Sequence[Param] = entry["inputs"]
-        self._names = [param["name"] for param in inputs]
+        self._names = [param["name"] or f"_{index}" for index, param in enumerate(inputs)]
         indexed = [param for param in inputs if param["indexed"]]
         plain = [param for param in inputs if not param["indexed"]]
         self.topic_count = len(indexed) + 1

@@ -171,7 +171,8 @@ class Function:
         if named:
             names = function.inputs.names[len(args) :]
             if set(names) != set(named):
-                raise TypeError(f"{function.signature} takes the arguments {', '.join(names)}")
+                takes = ", ".join(function.inputs.names)
+                raise TypeError(f"{function.signature} takes the arguments {takes}")
             args = [*args, *(named[name] for name in names)]
         return function, function.encode(args)
 
@@ -258,7 +259,7 @@ class Evm:
         self._block_is_open = True
         self._sharing = False
         self._last: Receipt | None = None
-        self._anchors: list[int] = []
+        self._anchors: list[object] = []
         self._functions: dict[int, tuple[Abi, list[FunctionAbi]]] = {}
         self._named: dict[str, Account] = {}
         self.default = self.account("default")
@@ -358,12 +359,14 @@ class Evm:
         mark = self.ledger.record()
         block = (self._block.timestamp, self._block.block_number, self._block_is_open)
         last = self._last
-        self._anchors.append(mark)
+        token = object()
+        self._anchors.append(token)
         try:
             yield
         finally:
-            if self._anchors.pop() != mark:
+            if self._anchors[-1] is not token:
                 raise RuntimeError("anchors must be left in the reverse order of entering them")
+            self._anchors.pop()
             self.ledger.discard(mark)
             self._block.timestamp, self._block.block_number, self._block_is_open = block
             self._last = last
@@ -435,9 +438,9 @@ class Evm:
         function: FunctionAbi | None = None,
     ) -> Receipt:
         """Send a transaction; `to` None creates a contract. Raises Reverted."""
-        if not self._block_is_open:
+        if not (self._block_is_open or self._sharing):
             self._open_block(1, self.spacing)
-        self._block_is_open = self._sharing
+        self._block_is_open = False
         if not self._anchors:
             self.ledger.journal.clear()
         origin = canonical(sender or self.default)

@@ -21,6 +21,8 @@ from eth.vm.forks.prague.state import PragueState
 from eth.vm.logic.invalid import InvalidOpcode
 from eth_utils.crypto import keccak
 
+from perpool.evm.interpreter import run
+
 _MISSING: Any = object()
 
 Step = Callable[[int, int], None]
@@ -231,7 +233,10 @@ class State(PragueState):
 
 
 class Computation(PragueComputation):
-    """py-evm's Prague computation, with tracers and without its logging."""
+    """py-evm's Prague computation, with tracers and the faster instruction loop."""
+
+    reference = False
+    """Use py-evm's own implementation of every instruction."""
 
     @classmethod
     def apply_computation(
@@ -257,11 +262,15 @@ class Computation(PragueComputation):
                 if not message.is_delegation:
                     precompile(computation)
                 return computation
-            _run(computation)
+            if cls.reference:
+                _reference_loop(computation)
+            else:
+                run(computation)
         return computation
 
 
-def _run(computation: Any) -> None:
+def _reference_loop(computation: Any) -> None:
+    """py-evm's own way through the code, to test the faster one against."""
     steps = [tracer.enter(computation) for tracer in computation.state.tracers]
     watching = [step for step in steps if step is not None]
     opcodes = computation.opcodes
