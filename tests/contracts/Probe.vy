@@ -23,6 +23,15 @@ struct Nest:
     tags: DynArray[bytes32, 4]
 
 
+struct Context:
+    caller: address
+    origin: address
+    timestamp: uint256
+    block_number: uint256
+    chain_id: uint256
+    word: uint256
+
+
 event Noted:
     who: indexed(address)
     topic: indexed(String[32])
@@ -38,6 +47,7 @@ OWNER: public(immutable(address))
 STEP: immutable(uint256)
 
 word: public(uint256)
+received: public(uint256)
 slots: public(uint256[4])
 scratch: transient (uint256)
 
@@ -54,7 +64,7 @@ def __init__(step: uint256):
 @external
 @payable
 def __default__():
-    pass
+    self.received += msg.value
 
 
 # -- values --
@@ -136,19 +146,24 @@ def set_scratch(scratch: uint256) -> uint256:
 @external
 @payable
 def deposit() -> uint256:
+    self.received += msg.value
     return msg.value
 
 
 @external
 @view
-def clock() -> (uint256, uint256, uint256):
-    return block.timestamp, block.number, chain.id
-
-
-@external
-@view
-def caller() -> (address, address):
-    return msg.sender, tx.origin
+def context() -> Context:
+    """
+    @notice What a contract sees of the call it is in.
+    """
+    return Context(
+        caller=msg.sender,
+        origin=tx.origin,
+        timestamp=block.timestamp,
+        block_number=block.number,
+        chain_id=chain.id,
+        word=self.word,
+    )
 
 
 # -- failure --
@@ -162,6 +177,7 @@ def fail(reason: String[32]):
 
 @external
 def fail_bare():
+    self.word = 1
     raise
 
 

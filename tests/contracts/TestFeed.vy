@@ -53,13 +53,13 @@ def latestAnswer() -> int256:
 
 
 @external
-@view
+@pure
 def description() -> String[16]:
     return "test feed"
 
 
 @external
-@view
+@pure
 def version() -> uint256:
     return 4
 

@@ -33,6 +33,12 @@ def run_code(evm: Evm, code: str, data: bytes = b"", **options: Any) -> int:
     return evm.transact(PROGRAM, data, **options).gas_used
 
 
+def clock(probe: Contract) -> tuple[int, int, int]:
+    """Time, number and chain that a contract sees."""
+    context = probe.context()
+    return context.timestamp, context.block_number, context.chain_id
+
+
 # -- values --
 
 
@@ -139,11 +145,11 @@ def test_view__is_static(evm: Evm, probe: Contract) -> None:
 def test_sender__default_and_given(evm: Evm, probe: Contract) -> None:
     lender = evm.account("lender")
 
-    assert probe.caller() == (evm.default.address, evm.default.address)
-    assert probe.caller(sender=lender) == (lender.address, lender.address)
+    assert probe.context()[:2] == (evm.default.address, evm.default.address)
+    assert probe.context(sender=lender)[:2] == (lender.address, lender.address)
     assert probe.OWNER() == evm.default.address
     # contracts may send as well
-    assert probe.caller(sender=probe)[0] == probe.address
+    assert probe.context(sender=probe).caller == probe.address
 
 
 def test_value__moves_ether(evm: Evm, probe: Contract) -> None:
@@ -151,7 +157,7 @@ def test_value__moves_ether(evm: Evm, probe: Contract) -> None:
 
     assert probe.deposit(sender=lender, value=7) == 7
     evm.transact(probe, value=5, sender=lender)
-    assert evm.balance(probe) == 12
+    assert evm.balance(probe) == probe.received() == 12
     assert evm.balance(lender) == STARTING_BALANCE - 12
     with pytest.raises(ValueError, match="has less than"):
         evm.transact(probe, value=2**100, sender=lender)
@@ -366,7 +372,7 @@ def test_blocks__one_for_each_transaction(probe: Contract) -> None:
 
     probe.set_word(1)
     assert (evm.block_number, evm.timestamp) == (number + 1, time + 12)
-    assert probe.clock() == (time + 12, number + 1, 31_337)
+    assert clock(probe) == (time + 12, number + 1, 31_337)
     with reverts():
         probe.fail_bare()
     assert (evm.block_number, evm.timestamp) == (number + 2, time + 24)
@@ -377,9 +383,9 @@ def test_blocks__spacing_is_a_parameter() -> None:
     evm = Evm(spacing=2, timestamp=1000, block_number=50, chain_id=1)
     probe = evm.deploy("Probe", 1)
 
-    assert probe.clock() == (1000, 50, 1)
+    assert clock(probe) == (1000, 50, 1)
     probe.set_word(1)
-    assert probe.clock() == (1002, 51, 1)
+    assert clock(probe) == (1002, 51, 1)
 
 
 def test_warp__is_where_the_next_transaction_goes(probe: Contract) -> None:
@@ -387,7 +393,7 @@ def test_warp__is_where_the_next_transaction_goes(probe: Contract) -> None:
     number, time = evm.block_number, evm.timestamp
 
     evm.warp(1000)
-    assert probe.clock()[:2] == (time + 1000, number + 1)
+    assert clock(probe)[:2] == (time + 1000, number + 1)
     probe.set_word(1)
     assert (evm.timestamp, evm.block_number) == (time + 1000, number + 1)
     probe.set_word(2)

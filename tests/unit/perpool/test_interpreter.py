@@ -96,10 +96,10 @@ def program(choose: random.Random) -> bytes:
         kind = choose.random()
         if kind < 0.35 or depth == 0:
             small = choose.choice([0, 1, 2, 32, 40, 64, 96, 100, 160])
-            code += push(small if choose.random() < 0.7 else choose.choice(INTERESTING))
+            code += push(small if choose.random() < 0.92 else choose.choice(INTERESTING))
             depth += 1
         elif kind < 0.5:
-            reach = choose.randrange(1, min(depth, 16) + 1 + (choose.random() < 0.02))
+            reach = choose.randrange(1, min(depth, 16) + 1 + (choose.random() < 0.005))
             swap = choose.random() < 0.4 and reach > 1
             code.append((0x90 + reach - 2) if swap else (0x80 + reach - 1))
             depth += 0 if swap else 1
@@ -142,7 +142,7 @@ def test_programs__random(evm: Evm, monkeypatch: pytest.MonkeyPatch, seed: int) 
         _, failure, *_ = run(evm, monkeypatch, program(choose), gas=gas)
         succeeded += failure is None
     # programs that mostly fail would compare nothing
-    assert succeeded >= 15
+    assert succeeded >= 20
 
 
 @pytest.mark.parametrize(
