@@ -1,0 +1,1 @@
+"""The protocol in plain integers, equal to the chain to the wei."""
