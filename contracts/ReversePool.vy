@@ -1,5 +1,6 @@
 # pragma version 0.4.3
 # pragma nonreentrancy on
+# pragma optimize codesize
 """
 @title Reverse pool: USDT lent against the token
 @license AGPL-3.0-only
@@ -12,7 +13,7 @@
      without debt, withdrawing and redeeming go on. Deleveraging and liquidating go on while paused, and need only
      `liquidation_price()`. Stale funding stops nothing.
 @dev ROLES. Holder or operator: whatever takes out of a position or adds debt to it. Anyone: adding collateral,
-     repaying, liquidating, lending. Owner and guardian: see `governance`.
+     repaying, liquidating, lending. Owner and guardian: through the factory.
 @dev ROUNDING. Always for the pool: debt and its shares up, collateral values down.
 """
 from ethereum.ercs import IERC20
@@ -22,12 +23,11 @@ from interfaces import IPool
 from interfaces import IPriceOracle
 from interfaces import IReversePool
 from contracts.modules import accounts
+from contracts.modules import controls
 from contracts.modules import errors
-from contracts.modules import governance
 from contracts.modules import ledger
 from contracts.modules import liquidation
 from contracts.modules import market
-from contracts.modules import operators
 from contracts.modules import packing
 from contracts.modules import share_token
 from contracts.modules import signatures
@@ -43,11 +43,10 @@ implements: IReversePool
 initializes: market
 initializes: ledger[market := market]
 initializes: accounts
-initializes: signatures[market := market]
-initializes: operators[signatures := signatures]
+initializes: signatures
 initializes: share_token[accounts := accounts, ledger := ledger, market := market, signatures := signatures]
 initializes: vault[accounts := accounts, ledger := ledger, market := market, share_token := share_token]
-initializes: governance[accounts := accounts, ledger := ledger, market := market]
+initializes: controls[accounts := accounts, ledger := ledger, market := market]
 
 exports: (
     # ERC-20, ERC-2612
@@ -61,8 +60,8 @@ exports: (
     share_token.transfer,
     share_token.transferFrom,
     share_token.permit,
-    share_token.nonces,
-    signatures.DOMAIN_SEPARATOR,
+    share_token.DOMAIN_SEPARATOR,
+    signatures.nonces,
     # ERC-4626
     vault.asset,
     vault.totalAssets,
@@ -85,22 +84,11 @@ exports: (
     market.factory,
     ledger.state,
     ledger.accrued_state,
-    ledger.rates,
     ledger.sync_funding,
-    # operators
-    operators.is_operator,
-    operators.set_operator,
-    operators.set_operator_by_signature,
-    # governance
-    governance.caps,
-    governance.hook,
-    governance.reserve_request,
-    governance.set_caps,
-    governance.set_fee,
-    governance.set_hook,
-    governance.set_paused,
-    governance.request_reserve_withdrawal,
-    governance.withdraw_reserve,
+    # the factory's
+    controls.hook,
+    controls.set_controls,
+    controls.withdraw_reserve,
 )
 
 interface IERC3156Borrower:
@@ -194,7 +182,7 @@ def deleverage(
             paused. The LTV must not rise, and the tokens are worth at most the repayment * (1 + max_slippage).
     @return USDT repaid.
     """
-    operators._check(on_behalf)
+    market._check_operator(on_behalf)
     share_token._check_receiver(receiver)
     state: IPool.State = ledger._accrue()
     collateral: uint256 = 0
@@ -262,14 +250,16 @@ def liquidate(borrower: address, max_repay: uint256, receiver: address, data: By
     if debt <= wad_math._share_of_down(value, market.CONFIG.leg.liquidation_ltv):
         errors._healthy()
 
-    bonus: uint256 = liquidation._bonus(market.CONFIG.leg, debt, value)
-    most: uint256 = liquidation._max_repay(market.CONFIG.leg, debt, value, bonus, market.CONFIG.leg.min_debt)
+    most: uint256 = 0
+    bonus: uint256 = 0
+    exhausts: bool = False
+    most, bonus, exhausts = liquidation._terms(market.CONFIG.leg, debt, value, market.CONFIG.leg.min_debt)
     repaid: uint256 = 0
     shares: uint256 = 0
     repaid, shares = ledger._split_repayment(state, min(max_repay, most), debt_shares)
     # the last of a collateral that does not cover its debt goes whole, so that no dust of it keeps bad debt open
     seized: uint256 = collateral
-    if repaid < most or most == debt:
+    if repaid < most or not exhausts:
         seized = min(self._tokens_worth(wad_math._share_of_down(repaid, WAD + bonus), price), collateral)
     if repaid == 0 and most > 0:
         errors._zero_amount()
@@ -346,18 +336,19 @@ def flashLoan(receiver: address, token: address, amount: uint256, data: Bytes[10
     return True
 
 
-# --- owner
+# --- the factory's
 
 
 @external
-def set_collateral_cap(collateral_cap: uint256):
+def set_caps(supply_cap: uint256, debt_cap: uint256, collateral_cap: uint256):
     """
-    @notice Cap on all collateral, set against DEX depth. Anything from 2**128 - 1 on is no cap.
+    @notice Caps on all assets lent, all debt and all collateral; the last is set against DEX depth. They stop what is
+            new, never an exit. From 2**128 - 1 on a cap is none.
     """
-    market._check_owner()
-    cap: uint256 = min(collateral_cap, 2**128 - 1)
-    self.collateral_word = packing._pack_halves((self.collateral_word & packing.MAX_UINT128), cap)
-    log IReversePool.CollateralCapSet(collateral_cap=cap)
+    market._check_factory()
+    ledger._set_caps(supply_cap, debt_cap)
+    cap: uint256 = min(collateral_cap, packing.MAX_UINT128)
+    self.collateral_word = packing._pack_halves(self.collateral_word & packing.MAX_UINT128, cap)
 
 
 # --- views
@@ -392,11 +383,18 @@ def debt_of(account: address) -> uint256:
 @external
 @view
 @reentrant
-def collateral_totals() -> (uint256, uint256):
+def total_collateral() -> uint256:
+    return self.collateral_word & packing.MAX_UINT128
+
+
+@external
+@view
+@reentrant
+def caps() -> (uint256, uint256, uint256):
     """
-    @notice (all collateral, its cap)
+    @notice (cap on all assets, on all debt, on all collateral)
     """
-    return (self.collateral_word & packing.MAX_UINT128), (self.collateral_word >> 128)
+    return ledger.caps_word & packing.MAX_UINT128, ledger.caps_word >> 128, self.collateral_word >> 128
 
 
 @external
@@ -413,8 +411,7 @@ def borrow_ltv() -> uint256:
 
 @internal
 def _supply_collateral(token_amount: uint256, on_behalf: address) -> uint256:
-    if on_behalf == empty(address):
-        errors._bad_receiver()
+    share_token._check_receiver(on_behalf)
     received: uint256 = tokens._pull(market.CONFIG.collateral, token_amount)
     if received == 0:
         errors._zero_amount()
@@ -431,7 +428,7 @@ def _supply_collateral(token_amount: uint256, on_behalf: address) -> uint256:
 
 @internal
 def _borrow(usdt_amount: uint256, on_behalf: address, receiver: address) -> uint256:
-    operators._check(on_behalf)
+    market._check_operator(on_behalf)
     share_token._check_receiver(receiver)
     state: IPool.State = ledger._accrue()
     ledger._check_cash(state, usdt_amount)
@@ -487,7 +484,7 @@ def _repay(usdt_amount: uint256, on_behalf: address) -> (uint256, uint256):
 
 @internal
 def _withdraw_collateral(token_amount: uint256, on_behalf: address, receiver: address) -> uint256:
-    operators._check(on_behalf)
+    market._check_operator(on_behalf)
     share_token._check_receiver(receiver)
     collateral: uint256 = 0
     debt_shares: uint256 = 0
@@ -520,13 +517,10 @@ def _settle(
     """
     @notice Stores the totals and a position whose debt changed, unless it would owe dust.
     """
-    debt: uint256 = ledger._debt_of_shares(state, debt_shares)
-    if debt > 0 and debt < market.CONFIG.leg.min_debt:
-        errors._dust()
+    ledger._check_dust(state, debt_shares)
     ledger._store(state)
     self._set_position(account, collateral, debt_shares)
-    if state.flags & packing.HOOK_FLAG != 0:
-        accounts._notify(state.flags, account, accounts.shares_of[account], old_debt_shares)
+    accounts._debt_changed(state.flags, account, old_debt_shares)
 
 
 @internal

@@ -27,20 +27,29 @@ def _debt_shares(account: address) -> uint256:
 
 
 @internal
-def _notify(flags: uint256, account: address, old_shares: uint256, old_debt_shares: uint256):
+def _shares_changed(flags: uint256, account: address, old_shares: uint256):
     """
-    @notice After the change is stored, and before anybody else is called.
+    @notice After the change is stored, and before a token moves.
     """
-    if flags & packing.HOOK_FLAG == 0:
-        return
-    if msg.gas <= HOOK_GAS_NEEDED:
+    if flags & packing.HOOK_FLAG != 0:
+        self._call_hook(account, old_shares, self._debt_shares(account))
+
+
+@internal
+def _debt_changed(flags: uint256, account: address, old_debt_shares: uint256):
+    if flags & packing.HOOK_FLAG != 0:
+        self._call_hook(account, self.shares_of[account], old_debt_shares)
+
+
+@internal
+def _call_hook(account: address, old_shares: uint256, old_debt_shares: uint256):
+    if msg.gas < HOOK_GAS_NEEDED:
         errors._insufficient_gas()
-    hook: address = self.hook
     success: bool = raw_call(
-        hook,
+        self.hook,
         abi_encode(account, old_shares, old_debt_shares, method_id=method_id("on_change(address,uint256,uint256)")),
         gas=HOOK_GAS,
         revert_on_failure=False,
     )
     if not success:
-        log IPool.HookFailed(hook=hook, account=account)
+        log IPool.HookFailed(hook=self.hook, account=account)

@@ -18,14 +18,8 @@ def _fail(reason: String[32]):
 
 @internal
 @pure
-def _not_owner():
-    self._fail("not owner")
-
-
-@internal
-@pure
-def _not_guardian():
-    self._fail("not guardian")
+def _not_factory():
+    self._fail("not factory")
 
 
 @internal
@@ -200,24 +194,3 @@ def _slippage():
 @pure
 def _bad_swap():
     self._fail("bad swap")
-
-
-# --- owner
-
-
-@internal
-@pure
-def _fee_too_high():
-    self._fail("fee too high")
-
-
-@internal
-@pure
-def _unknown_hook():
-    self._fail("unknown hook")
-
-
-@internal
-@pure
-def _reserve_locked():
-    self._fail("reserve locked")

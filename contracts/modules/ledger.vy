@@ -66,18 +66,6 @@ def accrued_state() -> IPool.State:
 
 
 @external
-@view
-def rates() -> (uint256, uint256):
-    """
-    @notice (borrow rate, lending rate) as of now, WAD a year; the lending rate is after the fee.
-    """
-    state: IPool.State = self._peek()
-    borrow_rate: uint256 = self._borrow_rate(state, block.timestamp < state.funding_time + market.CONFIG.leg.funding_max_age)
-    paid: uint256 = wad_math._share_of_down(borrow_rate, self._utilisation(state))
-    return borrow_rate, paid * (1000 - self._fee_permille(state.flags)) // 1000
-
-
-@external
 def sync_funding() -> bool:
     """
     @notice Accrues at the old funding, then takes in the oracle's. False where the oracle has nothing newer.
@@ -87,14 +75,31 @@ def sync_funding() -> bool:
     funding_wad, observed_at = staticcall IFundingOracle(market.CONFIG.funding_oracle).funding(market.CONFIG.funding_token)
     state: IPool.State = self._accrue()
     # an observation of the future would keep its premium past max_age
-    if observed_at <= state.funding_time or observed_at > block.timestamp:
-        self._store(state)
-        return False
-    state.funding_wad = packing._cut_funding(funding_wad)
-    state.funding_time = observed_at
+    is_newer: bool = observed_at > state.funding_time and observed_at <= block.timestamp
+    if is_newer:
+        state.funding_wad = packing._cut_funding(funding_wad)
+        state.funding_time = observed_at
+        log IPool.FundingSynced(caller=msg.sender, funding_wad=state.funding_wad, observed_at=observed_at)
     self._store(state)
-    log IPool.FundingSynced(caller=msg.sender, funding_wad=state.funding_wad, observed_at=observed_at)
-    return True
+    return is_newer
+
+
+# --- caps
+
+
+@internal
+def _set_caps(supply_cap: uint256, debt_cap: uint256):
+    """
+    @param supply_cap From 2**128 - 1 on no cap, and so the other.
+    """
+    supply: uint256 = min(supply_cap, MAX_UINT128)
+    debt: uint256 = min(debt_cap, MAX_UINT128)
+    self.caps_word = packing._pack_halves(supply, debt)
+    state: IPool.State = self._load()
+    state.flags |= packing.CAPPED_FLAG
+    if supply & debt == MAX_UINT128:
+        state.flags ^= packing.CAPPED_FLAG
+    self._store(state)
 
 
 # --- load, accrue, store
@@ -123,16 +128,6 @@ def _load() -> IPool.State:
 @view
 def _flags() -> uint256:
     return packing._unpack_flags(self.clock_word)
-
-
-@internal
-def _set_flag(flag: uint256, up: bool):
-    state: IPool.State = self._load()
-    if up:
-        state.flags |= flag
-    elif state.flags & flag != 0:
-        state.flags ^= flag
-    self._store(state)
 
 
 @internal
@@ -355,6 +350,16 @@ def _check_debt_limits(state: IPool.State):
         errors._too_large()
     if state.flags & packing.CAPPED_FLAG != 0 and state.debt_assets > self.caps_word >> 128:
         errors._debt_cap()
+
+
+@internal
+@view
+def _check_dust(state: IPool.State, debt_shares: uint256):
+    """
+    @notice A position owes nothing or at least `min_debt`.
+    """
+    if debt_shares > 0 and self._debt_of_shares(state, debt_shares) < market.CONFIG.leg.min_debt:
+        errors._dust()
 
 
 @internal

@@ -23,9 +23,7 @@ def _bonus(leg: IPool.LegParameters, debt_value: uint256, collateral_value: uint
     @param debt_value Above zero.
     @return WAD, rounded down.
     """
-    if collateral_value == 0:
-        return leg.bonus_base
-    ltv: uint256 = wad_math._mul_div_down(debt_value, WAD, collateral_value)
+    ltv: uint256 = wad_math._mul_div_down(debt_value, WAD, max(collateral_value, 1))
     bonus: uint256 = leg.bonus_base
     if ltv > leg.liquidation_ltv:
         bonus += wad_math._share_of_down(ltv - leg.liquidation_ltv, leg.bonus_slope)
@@ -37,19 +35,19 @@ def _bonus(leg: IPool.LegParameters, debt_value: uint256, collateral_value: uint
 
 @internal
 @pure
-def _max_repay(
-    leg: IPool.LegParameters, debt_value: uint256, collateral_value: uint256, bonus: uint256, dust_value: uint256
-) -> uint256:
+def _terms(
+    leg: IPool.LegParameters, debt_value: uint256, collateral_value: uint256, dust_value: uint256
+) -> (uint256, uint256, bool):
     """
     @param dust_value What a position may not fall below without being closed.
-    @return R, rounded up, at most the debt and what the collateral pays for.
+    @return R rounded up, the bonus, and whether R takes all collateral and still leaves debt.
     """
+    bonus: uint256 = self._bonus(leg, debt_value, collateral_value)
     most: uint256 = min(debt_value, wad_math._mul_div_down(collateral_value, WAD, WAD + bonus))
-    allowed: uint256 = wad_math._share_of_down(collateral_value, leg.max_ltv)
-    if debt_value <= allowed:
-        return 0
+    # an unhealthy debt is above liquidation_ltv and so above max_ltv
+    excess: uint256 = debt_value - wad_math._share_of_down(collateral_value, leg.max_ltv)
     kept: uint256 = wad_math._share_of_up(WAD + bonus, leg.max_ltv)
-    repay: uint256 = wad_math._mul_div_up(debt_value - allowed, WAD, WAD - kept)
+    repay: uint256 = wad_math._mul_div_up(excess, WAD, WAD - kept)
     if repay >= most or debt_value - repay < dust_value:
-        return most
-    return repay
+        return most, bonus, most < debt_value
+    return repay, bonus, False

@@ -5,17 +5,17 @@
 @license AGPL-3.0-only
 @notice The pool reads its parameters from the factory that deploys it, so its init code has no arguments and its
         address follows from the factory's salt alone. They never change.
-@dev ROLES. The owner and the guardian are the factory's, asked for at each call: a hand-over there reaches every pool
-     at once.
+@dev ROLES. Whatever an owner or a guardian may change goes through the factory, which knows who they are and holds
+     them to their bounds; the pool takes it from nobody else.
 """
 from ethereum.ercs import IERC20Detailed
+from interfaces import IOperators
 from interfaces import IPool
 from interfaces import IPoolFactory
 from contracts.modules import errors
 
 FACTORY: immutable(address)
 CONFIG: immutable(IPool.Config)
-NAME: immutable(String[64])
 SYMBOL: immutable(String[32])
 DECIMALS: immutable(uint8)
 
@@ -28,11 +28,9 @@ VIRTUAL_SHARES: immutable(uint256)
 def __init__():
     FACTORY = msg.sender
     config: IPool.Config = empty(IPool.Config)
-    name: String[64] = ""
     symbol: String[32] = ""
-    config, name, symbol = staticcall IPoolFactory(msg.sender).pool_config()
+    config, symbol = staticcall IPoolFactory(msg.sender).pool_config()
     CONFIG = config
-    NAME = name
     SYMBOL = symbol
     decimals: uint8 = staticcall IERC20Detailed(config.asset).decimals()
     offset: uint256 = min(6, 24 - convert(decimals, uint256))
@@ -56,12 +54,19 @@ def factory() -> address:
 
 @internal
 @view
-def _check_owner():
-    if msg.sender != staticcall IPoolFactory(FACTORY).owner():
-        errors._not_owner()
+def _name() -> String[40]:
+    return concat("Perpool ", SYMBOL)
 
 
 @internal
 @view
-def _is_owner_or_guardian(account: address) -> bool:
-    return account == staticcall IPoolFactory(FACTORY).owner() or account == staticcall IPoolFactory(FACTORY).guardian()
+def _check_factory():
+    if msg.sender != FACTORY:
+        errors._not_factory()
+
+
+@internal
+@view
+def _check_operator(account: address):
+    if msg.sender != account and not staticcall IOperators(CONFIG.operators).is_operator(account, msg.sender):
+        errors._not_authorised()

@@ -29,8 +29,8 @@ allowances: HashMap[address, HashMap[address, uint256]]
 @external
 @view
 @reentrant
-def name() -> String[64]:
-    return market.NAME
+def name() -> String[40]:
+    return market._name()
 
 
 @external
@@ -73,8 +73,8 @@ def allowance(holder: address, spender: address) -> uint256:
 @external
 @view
 @reentrant
-def nonces(account: address) -> uint256:
-    return signatures.nonces[account]
+def DOMAIN_SEPARATOR() -> bytes32:
+    return signatures._domain_separator(market._name())
 
 
 @external
@@ -103,11 +103,12 @@ def permit(
     if block.timestamp > deadline:
         errors._expired()
     nonce: uint256 = signatures._use_nonce(holder)
-    signatures._check_signature(
-        holder,
-        keccak256(abi_encode(PERMIT_TYPE_HASH, holder, spender, shares, nonce, deadline)),
-        concat(r, s, convert(v, bytes1)),
-    )
+    struct_hash: bytes32 = keccak256(abi_encode(PERMIT_TYPE_HASH, holder, spender, shares, nonce, deadline))
+    digest: bytes32 = signatures._digest(signatures._domain_separator(market._name()), struct_hash)
+    if not signatures._is_signed_by(
+        holder, digest, convert(v, uint256), convert(r, uint256), convert(s, uint256)
+    ):
+        errors._bad_signature()
     self._approve(holder, spender, shares)
 
 
@@ -141,20 +142,13 @@ def _check_receiver(receiver: address):
 
 @internal
 def _transfer(holder: address, receiver: address, shares: uint256):
-    self._check_receiver(receiver)
     # one after the other: a transfer to oneself changes nothing
-    held: uint256 = accounts.shares_of[holder]
-    if held < shares:
-        errors._insufficient_balance()
-    accounts.shares_of[holder] = held - shares
-    received: uint256 = accounts.shares_of[receiver]
-    accounts.shares_of[receiver] = received + shares
+    held: uint256 = self._debit(holder, shares)
+    received: uint256 = self._credit(receiver, shares)
     log IERC20.Transfer(sender=holder, receiver=receiver, value=shares)
-
     flags: uint256 = ledger._flags()
-    if flags & packing.HOOK_FLAG != 0:
-        accounts._notify(flags, holder, held, accounts._debt_shares(holder))
-        accounts._notify(flags, receiver, received, accounts._debt_shares(receiver))
+    accounts._shares_changed(flags, holder, held)
+    accounts._shares_changed(flags, receiver, received)
 
 
 @internal
@@ -162,20 +156,36 @@ def _mint(flags: uint256, receiver: address, shares: uint256):
     """
     @notice The account's side of new shares; the ledger's is in the State.
     """
-    self._check_receiver(receiver)
-    held: uint256 = accounts.shares_of[receiver]
-    accounts.shares_of[receiver] = held + shares
+    held: uint256 = self._credit(receiver, shares)
     log IERC20.Transfer(sender=empty(address), receiver=receiver, value=shares)
-    if flags & packing.HOOK_FLAG != 0:
-        accounts._notify(flags, receiver, held, accounts._debt_shares(receiver))
+    accounts._shares_changed(flags, receiver, held)
 
 
 @internal
 def _burn(flags: uint256, holder: address, shares: uint256):
+    held: uint256 = self._debit(holder, shares)
+    log IERC20.Transfer(sender=holder, receiver=empty(address), value=shares)
+    accounts._shares_changed(flags, holder, held)
+
+
+@internal
+def _credit(receiver: address, shares: uint256) -> uint256:
+    """
+    @return What the receiver held before.
+    """
+    self._check_receiver(receiver)
+    held: uint256 = accounts.shares_of[receiver]
+    accounts.shares_of[receiver] = held + shares
+    return held
+
+
+@internal
+def _debit(holder: address, shares: uint256) -> uint256:
+    """
+    @return What the holder held before.
+    """
     held: uint256 = accounts.shares_of[holder]
     if held < shares:
         errors._insufficient_balance()
     accounts.shares_of[holder] = held - shares
-    log IERC20.Transfer(sender=holder, receiver=empty(address), value=shares)
-    if flags & packing.HOOK_FLAG != 0:
-        accounts._notify(flags, holder, held, accounts._debt_shares(holder))
+    return held
