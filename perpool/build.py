@@ -232,6 +232,11 @@ class Project:
         """How often the compiler ran, as opposed to the cache answering."""
         self._memo: dict[str, _Memo] = {}
 
+    @property
+    def artifacts(self) -> list[Artifact]:
+        """All artifacts that this process has compiled or loaded, in their newest state."""
+        return [memo.artifact for memo in self._memo.values()]
+
     # -- finding sources --
 
     def find(self, contract: str | Path) -> Path:

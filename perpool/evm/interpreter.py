@@ -152,6 +152,8 @@ def _loop(computation: Any) -> None:
     while True:
         op = operations[pc]
         if watching:
+            if gas < 0:
+                raise OutOfGas("out of gas")
             meter.gas_remaining = gas
             for step in watching:
                 step(pc, op)

@@ -635,6 +635,15 @@ def test_tracer__sees_every_instruction(evm: Evm, monkeypatch: pytest.MonkeyPatc
     assert recorder.steps == [*jump, (12, 0x5F), (13, 0x54), (14, 0x00)]
 
 
+def test_tracer__changes_nothing(evm: Evm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evm, "trace", [_Recorder()])
+
+    assert run_code(evm, "5f545f54") == 21_000 + 2 + 2100 + 2 + 100
+    with reverts("OutOfGas"):
+        run_code(evm, "5b5f56", gas=50_000)
+    assert evm.last.gas_used == 50_000
+
+
 def test_tracer__sees_every_frame(
     evm: Evm, probe: Contract, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,14 +135,14 @@ def program(choose: random.Random) -> bytes:
 @pytest.mark.parametrize("seed", range(10))
 def test_programs__random(evm: Evm, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     choose = random.Random(seed)
-    succeeded = 0
+    ended = 0
     for _ in range(100):
         evm.set_code(CALLEE, program(choose))
         gas = choose.choice([30_000, 60_000, 300_000])
         _, failure, *_ = run(evm, monkeypatch, program(choose), gas=gas)
-        succeeded += failure is None
-    # programs that mostly fail would compare nothing
-    assert succeeded >= 20
+        ended += failure is None or failure.startswith("0x")
+    # programs that mostly stop early would compare little
+    assert ended >= 25
 
 
 @pytest.mark.parametrize(
