@@ -102,8 +102,8 @@ CALM_VOLATILITY: constant(uint256) = 10**18
 STRESSED_VOLATILITY: constant(uint256) = 2 * 10**18
 FLASH_LOAN_MAGIC: constant(bytes32) = keccak256("ERC3156FlashBorrower.onFlashLoan")
 
-# all collateral | its cap. A position's word is collateral | debt shares.
-collateral_word: uint256
+# On the pool's balance of tokens. A position's word is collateral | debt shares.
+collateral_cap: uint256
 
 
 @deploy
@@ -211,7 +211,6 @@ def deleverage(
     if debt_left * collateral > debt * (collateral - collateral_out):
         errors._unhealthy()
     self._settle(state, on_behalf, collateral - collateral_out, debt_shares, debt_shares - shares)
-    total_collateral: uint256 = self._move_collateral(0, collateral_out)
     log IReversePool.Deleverage(
         caller=msg.sender,
         on_behalf=on_behalf,
@@ -219,7 +218,7 @@ def deleverage(
         collateral_out=collateral_out,
         repaid=repaid,
         shares=shares,
-        total_collateral=total_collateral,
+        collateral=collateral - collateral_out,
         total_debt=state.debt_assets,
         total_debt_shares=state.debt_shares,
     )
@@ -271,7 +270,6 @@ def liquidate(borrower: address, max_repay: uint256, receiver: address, data: By
         state = ledger._write_off(state, borrower, shares_left)
         shares_left = 0
     self._settle(state, borrower, collateral - seized, debt_shares, shares_left)
-    total_collateral: uint256 = self._move_collateral(0, seized)
     log IReversePool.Liquidate(
         caller=msg.sender,
         borrower=borrower,
@@ -280,7 +278,7 @@ def liquidate(borrower: address, max_repay: uint256, receiver: address, data: By
         shares=shares,
         seized=seized,
         price_e36=price,
-        total_collateral=total_collateral,
+        collateral=collateral - seized,
         total_debt=state.debt_assets,
         total_debt_shares=state.debt_shares,
     )
@@ -342,13 +340,12 @@ def flashLoan(receiver: address, token: address, amount: uint256, data: Bytes[10
 @external
 def set_caps(supply_cap: uint256, debt_cap: uint256, collateral_cap: uint256):
     """
-    @notice Caps on all assets lent, all debt and all collateral; the last is set against DEX depth. They stop what is
-            new, never an exit. From 2**128 - 1 on a cap is none.
+    @notice Caps on all assets lent, all debt and the tokens the pool holds; the last is set against DEX depth. They
+            stop what is new, never an exit. From 2**128 - 1 on a cap is none.
     """
     market._check_factory()
     ledger._set_caps(supply_cap, debt_cap)
-    cap: uint256 = min(collateral_cap, packing.MAX_UINT128)
-    self.collateral_word = packing._pack_halves(self.collateral_word & packing.MAX_UINT128, cap)
+    self.collateral_cap = min(collateral_cap, packing.MAX_UINT128)
 
 
 # --- views
@@ -383,18 +380,11 @@ def debt_of(account: address) -> uint256:
 @external
 @view
 @reentrant
-def total_collateral() -> uint256:
-    return self.collateral_word & packing.MAX_UINT128
-
-
-@external
-@view
-@reentrant
 def caps() -> (uint256, uint256, uint256):
     """
     @notice (cap on all assets, on all debt, on all collateral)
     """
-    return ledger.caps_word & packing.MAX_UINT128, ledger.caps_word >> 128, self.collateral_word >> 128
+    return ledger.caps_word & packing.MAX_UINT128, ledger.caps_word >> 128, self.collateral_cap
 
 
 @external
@@ -415,13 +405,15 @@ def _supply_collateral(token_amount: uint256, on_behalf: address) -> uint256:
     received: uint256 = tokens._pull(market.CONFIG.collateral, token_amount)
     if received == 0:
         errors._zero_amount()
-    total: uint256 = self._move_collateral(received, 0)
+    # tokens given to the pool count too: filling the cap that way costs all that it fills
+    if staticcall IERC20(market.CONFIG.collateral).balanceOf(self) > self.collateral_cap:
+        errors._collateral_cap()
     collateral: uint256 = 0
     debt_shares: uint256 = 0
     collateral, debt_shares = self._position(on_behalf)
     self._set_position(on_behalf, collateral + received, debt_shares)
     log IReversePool.SupplyCollateral(
-        caller=msg.sender, on_behalf=on_behalf, token_amount=received, total_collateral=total
+        caller=msg.sender, on_behalf=on_behalf, token_amount=received, collateral=collateral + received
     )
     return received
 
@@ -502,9 +494,8 @@ def _withdraw_collateral(token_amount: uint256, on_behalf: address, receiver: ad
         ledger._check_not_paused(state.flags)
         self._check_new_risk(collateral - out, ledger._debt_of_shares(state, debt_shares))
     self._set_position(on_behalf, collateral - out, debt_shares)
-    total: uint256 = self._move_collateral(0, out)
     log IReversePool.WithdrawCollateral(
-        caller=msg.sender, on_behalf=on_behalf, receiver=receiver, token_amount=out, total_collateral=total
+        caller=msg.sender, on_behalf=on_behalf, receiver=receiver, token_amount=out, collateral=collateral - out
     )
     tokens._push(market.CONFIG.collateral, receiver, out)
     return out
@@ -544,20 +535,6 @@ def _position(account: address) -> (uint256, uint256):
 @internal
 def _set_position(account: address, collateral: uint256, debt_shares: uint256):
     accounts.position_word[account] = packing._pack_halves(collateral, debt_shares)
-
-
-@internal
-def _move_collateral(token_in: uint256, token_out: uint256) -> uint256:
-    """
-    @return All collateral afterwards.
-    """
-    word: uint256 = self.collateral_word
-    total: uint256 = (word & packing.MAX_UINT128) + token_in - token_out
-    if token_in > 0:
-        if total > (word >> 128):
-            errors._collateral_cap()
-    self.collateral_word = packing._pack_halves(total, (word >> 128))
-    return total
 
 
 @internal
