@@ -16,7 +16,6 @@ BAD_REPORT_AGE: constant(String[32]) = "report age out of bounds"
 FROM_THE_FUTURE: constant(String[32]) = "report from the future"
 TOO_OLD: constant(String[32]) = "report too old"
 WRONG_LENGTH: constant(String[32]) = "wrong number of values"
-HIGH_S: constant(String[32]) = "signature not in low-s form"
 UNKNOWN_SIGNER: constant(String[32]) = "unknown or repeated signer"
 BELOW_QUORUM: constant(String[32]) = "below quorum"
 

