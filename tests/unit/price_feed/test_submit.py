@@ -32,7 +32,7 @@ def test_submit__too_old(bench, evm) -> None:
 
 
 def test_submit__unknown_signer(bench, evm) -> None:
-    at, prices, seats = bench.panel.price_round(evm.timestamp, bench.token, [PRICE] * 3)
+    at, _, seats = bench.panel.price_round(evm.timestamp, bench.token, [PRICE] * 3)
     with reverts("unknown or repeated signer"):
         bench.feed.submit(at, [PRICE, PRICE, PRICE + 1], seats)
 
