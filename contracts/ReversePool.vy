@@ -1,6 +1,5 @@
 # pragma version 0.4.3
 # pragma nonreentrancy on
-# pragma optimize codesize
 """
 @title Reverse pool: USDT lent against the token
 @license AGPL-3.0-only

@@ -22,8 +22,8 @@ from contracts.modules import wad_math
 
 uses: market
 
-WAD: constant(uint256) = 10**18
 MAX_UINT128: constant(uint256) = 2**128 - 1
+MAX_UINT32: constant(uint256) = 2**32 - 1
 
 # Deposits and borrows stop 8 bits below what a word can hold, so interest has room.
 HEADROOM: constant(uint256) = 2**120
@@ -43,10 +43,7 @@ caps_word: uint256
 def __init__(direction: int256):
     DIRECTION = direction
     # both caps are zero until the owner sets them
-    state: IPool.State = empty(IPool.State)
-    state.updated_at = block.timestamp
-    state.flags = packing.CAPPED_FLAG
-    self.clock_word = packing._pack_clock(state)
+    self.clock_word = packing._pack_clock(block.timestamp, 0, 0, packing.CAPPED_FLAG, 0)
 
 
 # --- external faces
@@ -112,15 +109,18 @@ def _load() -> IPool.State:
     debt: uint256 = self.debt_word
     clock: uint256 = self.clock_word
     return IPool.State(
-        supply_assets=supply & packing.MAX_UINT128,
+        supply_assets=supply & MAX_UINT128,
         supply_shares=supply >> 128,
-        debt_assets=debt & packing.MAX_UINT128,
+        debt_assets=debt & MAX_UINT128,
         debt_shares=debt >> 128,
-        updated_at=clock & (2**32 - 1),
-        funding_time=(clock >> 32) & (2**32 - 1),
+        updated_at=clock & MAX_UINT32,
+        funding_time=(clock >> 32) & MAX_UINT32,
         funding_wad=packing._unpack_funding(clock),
         flags=packing._unpack_flags(clock),
         reserve_shares=clock >> 128,
+        borrow_rate=0,
+        interest=0,
+        fee_shares=0,
     )
 
 
@@ -134,7 +134,9 @@ def _flags() -> uint256:
 def _store(state: IPool.State):
     self.supply_word = packing._pack_halves(state.supply_assets, state.supply_shares)
     self.debt_word = packing._pack_halves(state.debt_assets, state.debt_shares)
-    self.clock_word = packing._pack_clock(state)
+    self.clock_word = packing._pack_clock(
+        state.updated_at, state.funding_time, state.funding_wad, state.flags, state.reserve_shares
+    )
 
 
 @internal
@@ -142,17 +144,13 @@ def _accrue() -> IPool.State:
     """
     @notice The State as of now, with its event. The caller stores it.
     """
-    state: IPool.State = empty(IPool.State)
-    rate: uint256 = 0
-    interest: uint256 = 0
-    fee_shares: uint256 = 0
-    state, rate, interest, fee_shares = self._accrued()
-    if interest > 0:
+    state: IPool.State = self._peek()
+    if state.interest > 0:
         log IPool.Accrue(
-            borrow_rate_wad=rate,
+            borrow_rate_wad=state.borrow_rate,
             funding_wad=state.funding_wad,
-            interest=interest,
-            fee_shares=fee_shares,
+            interest=state.interest,
+            fee_shares=state.fee_shares,
             total_assets=state.supply_assets,
             total_debt=state.debt_assets,
         )
@@ -165,75 +163,43 @@ def _peek() -> IPool.State:
     """
     @notice The State as of now, for what only reads.
     """
-    return self._accrued()[0]
-
-
-@internal
-@view
-def _accrued() -> (IPool.State, uint256, uint256, uint256):
-    """
-    @return State as of now, borrow rate at the beginning, interest, fee shares.
-    """
     state: IPool.State = self._load()
-    elapsed: uint256 = block.timestamp - state.updated_at
+    started_at: uint256 = state.updated_at
     state.updated_at = block.timestamp
-    if elapsed == 0 or state.debt_assets == 0:
-        return state, 0, 0, 0
+    if started_at == block.timestamp or state.debt_assets == 0:
+        return state
 
-    # the part of the time in which the funding was fresh carries the premium, the rest does not
-    fresh: uint256 = 0
-    fresh_until: uint256 = state.funding_time + market.CONFIG.leg.funding_max_age
-    started_at: uint256 = block.timestamp - elapsed
-    if fresh_until > started_at:
-        fresh = min(fresh_until - started_at, elapsed)
-    rate: uint256 = self._borrow_rate(state, fresh > 0)
+    # while the funding was fresh the rate carried the premium, the rest of the time it did not
+    fresh_until: uint256 = min(state.funding_time + market.CONFIG.leg.funding_max_age, block.timestamp)
+    base: uint256 = rate_model._base_rate(market.CONFIG.leg, state.debt_assets, state.supply_assets)
+    state.borrow_rate = base
     interest: uint256 = 0
-    if fresh > 0:
-        interest = rate_model._interest(state.debt_assets, rate, fresh)
-    if fresh < elapsed:
-        stale_rate: uint256 = self._borrow_rate(state, False)
-        interest += rate_model._interest(state.debt_assets + interest, stale_rate, elapsed - fresh)
+    if fresh_until > started_at:
+        premium: uint256 = rate_model._premium(market.CONFIG.leg.pass_through, DIRECTION * state.funding_wad)
+        state.borrow_rate = min(base + premium, market.CONFIG.leg.rate_cap)
+        interest = rate_model._interest(state.debt_assets, state.borrow_rate, fresh_until - started_at)
+        started_at = fresh_until
+    if started_at < block.timestamp:
+        interest += rate_model._interest(state.debt_assets + interest, base, block.timestamp - started_at)
 
     # debt is at most supply, so what fits the supply fits both
     interest = min(interest, MAX_UINT128 - state.supply_assets)
+    state.interest = interest
     state.debt_assets += interest
     state.supply_assets += interest
 
-    fee_assets: uint256 = interest * self._fee_permille(state.flags) // 1000
-    fee_shares: uint256 = 0
+    fee_assets: uint256 = interest * (state.flags >> 8) // 1000
     if fee_assets > 0:
-        fee_shares = wad_math._mul_div_down(
+        fee_shares: uint256 = wad_math._mul_div_down(
             fee_assets,
             state.supply_shares + market.VIRTUAL_SHARES,
             state.supply_assets - fee_assets + 1,
         )
         fee_shares = min(fee_shares, MAX_UINT128 - state.supply_shares)
+        state.fee_shares = fee_shares
         state.supply_shares += fee_shares
         state.reserve_shares += fee_shares
-    return state, rate, interest, fee_shares
-
-
-@internal
-@view
-def _borrow_rate(state: IPool.State, with_premium: bool) -> uint256:
-    rate: uint256 = rate_model._base_rate(market.CONFIG.leg, self._utilisation(state))
-    if with_premium:
-        rate += rate_model._premium(market.CONFIG.leg, DIRECTION * state.funding_wad)
-    return min(rate, market.CONFIG.leg.rate_cap)
-
-
-@internal
-@pure
-def _utilisation(state: IPool.State) -> uint256:
-    if state.supply_assets == 0:
-        return 0
-    return wad_math._mul_div_down(state.debt_assets, WAD, state.supply_assets)
-
-
-@internal
-@pure
-def _fee_permille(flags: uint256) -> uint256:
-    return flags >> 8
+    return state
 
 
 # --- shares of the supply

@@ -9,12 +9,11 @@
         The debt shares of a position are in the high half on both pools.
         Bounds are checked where a value is packed; nothing is ever cut off silently.
 """
-from interfaces import IPool
 from contracts.modules import errors
 
 MAX_UINT128: constant(uint256) = 2**128 - 1
 FUNDING_UNIT: constant(int256) = 10**9
-FUNDING_SIGN: constant(uint256) = 2**47
+FUNDING_SIGN: constant(int256) = 2**47
 FUNDING_RANGE: constant(uint256) = 2**48
 
 PAUSED_FLAG: constant(uint256) = 1
@@ -32,26 +31,22 @@ def _pack_halves(low: uint256, high: uint256) -> uint256:
 
 @internal
 @pure
-def _pack_clock(state: IPool.State) -> uint256:
+def _pack_clock(
+    updated_at: uint256, funding_time: uint256, funding_wad: int256, flags: uint256, reserve_shares: uint256
+) -> uint256:
     """
-    @notice `funding_wad` must be a multiple of 1e-9, as the ledger cuts it.
+    @param updated_at, funding_time Below 2**32, which is so until 2106.
+    @param funding_wad As `_cut_funding` gives it.
+    @param reserve_shares At most all shares, which fit 128 bits.
     """
-    if state.reserve_shares >> 128 != 0:
-        errors._too_large()
-    funding: uint256 = convert(state.funding_wad // FUNDING_UNIT + convert(FUNDING_SIGN, int256), uint256)
-    return (
-        state.updated_at
-        | (state.funding_time << 32)
-        | (funding << 64)
-        | (state.flags << 112)
-        | (state.reserve_shares << 128)
-    )
+    funding: uint256 = convert(funding_wad // FUNDING_UNIT + FUNDING_SIGN, uint256)
+    return updated_at | (funding_time << 32) | (funding << 64) | (flags << 112) | (reserve_shares << 128)
 
 
 @internal
 @pure
 def _unpack_funding(clock: uint256) -> int256:
-    return (convert((clock >> 64) & (FUNDING_RANGE - 1), int256) - convert(FUNDING_SIGN, int256)) * FUNDING_UNIT
+    return (convert((clock >> 64) & (FUNDING_RANGE - 1), int256) - FUNDING_SIGN) * FUNDING_UNIT
 
 
 @internal
@@ -66,7 +61,7 @@ def _cut_funding(funding_wad: int256) -> int256:
     """
     @notice The nearest rate that fits the clock word: within +-2**47 - 1 units of 1e-9, the rest cut towards zero.
     """
-    limit: int256 = convert(FUNDING_SIGN, int256) - 1
+    limit: int256 = FUNDING_SIGN - 1
     return min(max(funding_wad // FUNDING_UNIT, -limit), limit) * FUNDING_UNIT
 
 

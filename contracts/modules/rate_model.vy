@@ -14,7 +14,14 @@ YEAR: constant(uint256) = 365 * 86400
 
 @internal
 @pure
-def _base_rate(leg: IPool.LegParameters, utilisation: uint256) -> uint256:
+def _base_rate(leg: IPool.LegParameters, debt: uint256, assets: uint256) -> uint256:
+    """
+    @notice r0 + slope1 * min(u, kink) / kink + slope2 * max(u - kink, 0) / (1 - kink), u = debt / assets.
+    @param debt At most `assets`.
+    """
+    if debt == 0:
+        return leg.base_rate
+    utilisation: uint256 = wad_math._mul_div_down(debt, WAD, assets)
     if utilisation <= leg.kink:
         return leg.base_rate + wad_math._mul_div_down(leg.slope1, utilisation, leg.kink)
     return leg.base_rate + leg.slope1 + wad_math._mul_div_down(leg.slope2, utilisation - leg.kink, WAD - leg.kink)
@@ -22,14 +29,14 @@ def _base_rate(leg: IPool.LegParameters, utilisation: uint256) -> uint256:
 
 @internal
 @pure
-def _premium(leg: IPool.LegParameters, directed_funding: int256) -> uint256:
+def _premium(pass_through: uint256, directed_funding: int256) -> uint256:
     """
     @param directed_funding Funding as this leg's borrowers collect it: positive on the reverse leg when longs pay,
            on the forward leg when shorts pay.
     """
     if directed_funding <= 0:
         return 0
-    return wad_math._share_of_down(convert(directed_funding, uint256), leg.pass_through)
+    return wad_math._share_of_down(convert(directed_funding, uint256), pass_through)
 
 
 @internal
