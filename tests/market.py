@@ -194,7 +194,8 @@ def deploy_market(
     *,
     token_decimals: int = 18,
     usdt_decimals: int = 6,
-    token: str | Contract = "UsdtLike",
+    token: str | Contract | None = None,
+    usdt: Contract | None = None,
     price: float | str = 10,
     reverse_leg: Leg | dict[str, int] | None = None,
     forward_leg: Leg | dict[str, int] | None = None,
@@ -205,24 +206,26 @@ def deploy_market(
 ) -> Market:
     """A market at `price` USDT a token, uncapped unless `capped`, with a fee on interest.
 
-    Both tokens are USDT-like (no return values). Uniswap holds 10 million USDT a side over the full
-    range in the 0.05 % pool. A leg may be given whole, or as changes of the defaults. The pools may
-    be given as artifacts: attack tests pass weakened copies.
+    Both tokens are USDT-like (no return values) unless others are given. Uniswap holds 10 million
+    USDT a side over the full range in the 0.05 % pool. A leg may be given whole, or as changes of
+    the defaults. The pools may be given as artifacts: attack tests pass weakened copies.
     """
     owner, guardian = evm.account("owner"), evm.account("guardian")
-    usdt = evm.deploy("UsdtLike", usdt_decimals)
-    base = evm.deploy(token, token_decimals) if isinstance(token, str) else token
+    usdt = usdt or evm.deploy("UsdtLike", usdt_decimals)
+    base = token if isinstance(token, Contract) else evm.deploy(token or "UsdtLike", token_decimals)
     uniswap = UniswapV3(evm)
     pool = uniswap.create_pool(base, usdt, fee=500, price=Decimal(str(price)))
     pool.add_liquidity(10_000_000 * 10**usdt_decimals)
     swapper = evm.deploy("UniswapV3Swapper", uniswap.factory)
 
     feed = evm.deploy("TestFeed", 8, int(Decimal(str(price)) * 10**8))
+    # what the oracle can still represent in its scale
+    largest_answer = min(10**30, 2**187 // 10 ** (28 + usdt_decimals - base.decimals()))
     oracle = evm.deploy(
         "PriceOracle",
         base,
         usdt,
-        (feed, 86_400, 1, 10**30),
+        (feed, 86_400, 1, largest_answer),
         (ZERO_ADDRESS, 0, 0, 0),
         (ZERO_ADDRESS, 0, 0),
     )
@@ -266,7 +269,5 @@ def deploy_market(
         factory.set_caps(market.forward, NO_CAP, NO_CAP, NO_BLOCK_CAP, sender=owner)
     for pool_contract in (market.reverse, market.forward):
         factory.set_fee(pool_contract, fee_permille, sender=owner)
-    factory.set_liquidation_swapper(
-        market.forward, swapper, market.buy_route, sender=owner
-    )
+    factory.set_liquidation_swapper(market.forward, swapper, market.buy_route, sender=owner)
     return market
