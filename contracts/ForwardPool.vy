@@ -47,8 +47,12 @@ initializes: market
 initializes: ledger[market := market]
 initializes: accounts
 initializes: signatures
-initializes: share_token[accounts := accounts, ledger := ledger, market := market, signatures := signatures]
-initializes: vault[accounts := accounts, ledger := ledger, market := market, share_token := share_token]
+initializes: share_token[
+    accounts := accounts, ledger := ledger, market := market, signatures := signatures
+]
+initializes: vault[
+    accounts := accounts, ledger := ledger, market := market, share_token := share_token
+]
 initializes: controls[accounts := accounts, ledger := ledger, market := market]
 
 exports: (
@@ -146,7 +150,7 @@ def open_short(
 
     state: IPool.State = ledger._accrue()
     ledger._check_cash(state, token_amount)
-    shares: uint256 = ledger._debt_shares_up(state, token_amount)
+    shares: uint256 = ledger._debt_shares_up(token_amount, state.debt_assets, state.debt_shares)
     state.debt_assets += token_amount
     state.debt_shares += shares
     ledger._check_debt_limits(state)
@@ -161,7 +165,9 @@ def open_short(
     word: uint256 = accounts.position_word[on_behalf]
     old_shares: uint256 = word >> 128
     collateral: uint256 = packing._short_collateral(word) + arrived + proceeds
-    self._check_safe(ledger._debt_of_shares(state, old_shares + shares), collateral, price)
+    debt: uint256 = ledger._owed(old_shares + shares, state.debt_assets, state.debt_shares)
+    ledger._check_dust(debt)
+    self._check_safe(debt, collateral, price)
     self._settle(state, on_behalf, old_shares, collateral, block.number, old_shares + shares)
     sold: uint256 = self.sold_word[on_behalf]
     self.sold_word[on_behalf] = packing._pack_halves(
@@ -208,12 +214,13 @@ def close_short(
     word: uint256 = accounts.position_word[on_behalf]
     old_shares: uint256 = word >> 128
     collateral: uint256 = packing._short_collateral(word)
-    debt: uint256 = ledger._debt_of_shares(state, old_shares)
-    assets: uint256 = 0
-    shares: uint256 = 0
-    assets, shares = ledger._split_repayment(state, token_amount, old_shares)
+    debt: uint256 = ledger._owed(old_shares, state.debt_assets, state.debt_shares)
+    assets: uint256 = min(token_amount, debt)
     if assets == 0:
         errors._zero_amount()
+    shares: uint256 = ledger._shares_repaid(
+        assets, debt, old_shares, state.debt_assets, state.debt_shares
+    )
 
     cost: uint256 = 0
     bought: uint256 = 0
@@ -231,7 +238,7 @@ def close_short(
         if cost > wad_math._share_of_down(worth, WAD + market.CONFIG.leg.max_slippage):
             errors._slippage()
         # no worse: debt_left / collateral_left <= debt / collateral, the price cancels
-        debt_left: uint256 = ledger._debt_of_shares(state, old_shares - shares)
+        debt_left: uint256 = ledger._owed(old_shares - shares, state.debt_assets, state.debt_shares)
         if debt_left * collateral > debt * (collateral - cost):
             self._check_safe(debt_left, collateral - cost, price)
     self._book(0, assets)
@@ -261,12 +268,13 @@ def repay(assets: uint256, on_behalf: address) -> (uint256, uint256):
     old_shares: uint256 = accounts._debt_shares(on_behalf)
     if old_shares == 0:
         errors._no_debt()
-    asked: uint256 = min(assets, ledger._debt_of_shares(state, old_shares))
-    repaid: uint256 = 0
-    shares: uint256 = 0
-    repaid, shares = ledger._split_repayment(state, tokens._pull(market.CONFIG.asset, asked), old_shares)
+    debt: uint256 = ledger._owed(old_shares, state.debt_assets, state.debt_shares)
+    repaid: uint256 = tokens._pull(market.CONFIG.asset, min(assets, debt))
     if repaid == 0:
         errors._zero_amount()
+    shares: uint256 = ledger._shares_repaid(
+        repaid, debt, old_shares, state.debt_assets, state.debt_shares
+    )
     state = self._reduce(state, on_behalf, repaid, shares, 0)[0]
     log IPool.Repay(
         caller=msg.sender,
@@ -292,7 +300,9 @@ def add_margin(usdt_amount: uint256, on_behalf: address) -> uint256:
     word: uint256 = accounts.position_word[on_behalf]
     collateral: uint256 = packing._short_collateral(word) + arrived
     self._set_collateral(on_behalf, word, collateral)
-    log IForwardPool.AddMargin(caller=msg.sender, on_behalf=on_behalf, usdt_amount=arrived, collateral=collateral)
+    log IForwardPool.AddMargin(
+        caller=msg.sender, on_behalf=on_behalf, usdt_amount=arrived, collateral=collateral
+    )
     return arrived
 
 
@@ -319,10 +329,15 @@ def remove_margin(usdt_amount: uint256, on_behalf: address, receiver: address) -
         # the totals do not change, so the accrual is only looked at
         state: IPool.State = ledger._peek()
         ledger._check_not_paused(state.flags)
-        self._check_safe(ledger._debt_of_shares(state, word >> 128), collateral, self._upper_price())
+        debt: uint256 = ledger._owed(word >> 128, state.debt_assets, state.debt_shares)
+        self._check_safe(debt, collateral, self._upper_price())
     self._set_collateral(on_behalf, word, collateral)
     log IForwardPool.RemoveMargin(
-        caller=msg.sender, on_behalf=on_behalf, receiver=receiver, usdt_amount=out, collateral=collateral
+        caller=msg.sender,
+        on_behalf=on_behalf,
+        receiver=receiver,
+        usdt_amount=out,
+        collateral=collateral,
     )
     tokens._push(market.CONFIG.collateral, receiver, out)
     return out
@@ -332,7 +347,9 @@ def remove_margin(usdt_amount: uint256, on_behalf: address, receiver: address) -
 
 
 @external
-def liquidate(borrower: address, max_repay: uint256, receiver: address, data: Bytes[1024]) -> (uint256, uint256):
+def liquidate(
+    borrower: address, max_repay: uint256, receiver: address, data: Bytes[1024]
+) -> (uint256, uint256):
     """
     @notice Delivers tokens of an unhealthy debt against its USDT with a bonus, by the terms of `liquidation`. The USDT
             goes out first, so that the tokens can be bought with it in the caller's `on_collateral`. Where all
@@ -348,9 +365,8 @@ def liquidate(borrower: address, max_repay: uint256, receiver: address, data: By
     exhausts: bool = False
     price, most, bonus, exhausts = self._liquidation_terms(state, borrower)
     word: uint256 = accounts.position_word[borrower]
-    repaid: uint256 = 0
-    shares: uint256 = 0
-    repaid, shares = ledger._split_repayment(state, min(max_repay, most), word >> 128)
+    repaid: uint256 = min(max_repay, most)
+    shares: uint256 = self._shares_repaid(state, repaid, word >> 128)
     if repaid == 0 and most > 0:
         errors._zero_amount()
     # the last of a collateral that does not cover its debt goes whole, so that no dust of it keeps bad debt open
@@ -411,9 +427,9 @@ def liquidate_by_purchase(borrower: address, receiver: address) -> (uint256, uin
         errors._slippage()
     repaid: uint256 = most
     if exhausts:
-        repaid = min(bought, ledger._debt_of_shares(state, word >> 128))
+        repaid = min(bought, ledger._owed(word >> 128, state.debt_assets, state.debt_shares))
         state.supply_assets += bought - repaid
-    shares: uint256 = ledger._split_repayment(state, repaid, word >> 128)[1]
+    shares: uint256 = self._shares_repaid(state, repaid, word >> 128)
     self._book(0, repaid)
     state = self._reduce(state, borrower, repaid, shares, cost + tip)[0]
     log IForwardPool.LiquidateByPurchase(
@@ -477,7 +493,8 @@ def debt_of(account: address) -> uint256:
     """
     @notice Tokens that the account owes as of now, rounded up.
     """
-    return ledger._debt_of_shares(ledger._peek(), accounts._debt_shares(account))
+    state: IPool.State = ledger._peek()
+    return ledger._owed(accounts._debt_shares(account), state.debt_assets, state.debt_shares)
 
 
 @external
@@ -515,7 +532,9 @@ def caps() -> (uint256, uint256, uint256):
 
 @internal
 def _set_collateral(account: address, word: uint256, collateral: uint256):
-    accounts.position_word[account] = packing._pack_short(collateral, packing._short_block(word), word >> 128)
+    accounts.position_word[account] = packing._pack_short(
+        collateral, packing._short_block(word), word >> 128
+    )
 
 
 @internal
@@ -528,9 +547,8 @@ def _settle(
     debt_shares: uint256,
 ):
     """
-    @notice Stores the totals and a position whose debt changed, unless it would owe dust.
+    @notice Stores the totals and a position whose debt changed, and tells the hook.
     """
-    ledger._check_dust(state, debt_shares)
     ledger._store(state)
     accounts.position_word[account] = packing._pack_short(collateral, opened_block, debt_shares)
     accounts._debt_changed(state.flags, account, old_shares)
@@ -559,6 +577,7 @@ def _reduce(
     self.sold_word[account] = packing._pack_halves(
         wad_math._mul_div_down(sold & packing.MAX_UINT128, left, word >> 128), kept
     )
+    ledger._check_dust(ledger._owed(left, changed.debt_assets, changed.debt_shares))
     self._settle(changed, account, word >> 128, collateral, packing._short_block(word), left)
     return changed, (sold >> 128) - kept
 
@@ -573,7 +592,7 @@ def _liquidation_terms(state: IPool.State, borrower: address) -> (uint256, uint2
     if block.number <= packing._short_block(word):
         errors._same_block()
     price: uint256 = self._liquidation_price()
-    debt: uint256 = ledger._debt_of_shares(state, word >> 128)
+    debt: uint256 = ledger._owed(word >> 128, state.debt_assets, state.debt_shares)
     collateral: uint256 = packing._short_collateral(word)
     debt_value: uint256 = self._value_up(debt, price)
     if debt_value <= wad_math._share_of_down(collateral, market.CONFIG.leg.liquidation_ltv):
@@ -582,7 +601,9 @@ def _liquidation_terms(state: IPool.State, borrower: address) -> (uint256, uint2
     value: uint256 = 0
     bonus: uint256 = 0
     exhausts: bool = False
-    value, bonus, exhausts = liquidation._terms(market.CONFIG.leg, debt_value, collateral, dust_value)
+    value, bonus, exhausts = liquidation._terms(
+        market.CONFIG.leg, debt_value, collateral, dust_value
+    )
     if value == debt_value:
         return price, debt, bonus, exhausts
     return price, min(wad_math._mul_div_down(value, PRICE_SCALE, price), debt), bonus, exhausts
@@ -613,6 +634,13 @@ def _upper_price() -> uint256:
     upper: uint256 = 0
     lower, upper = staticcall IPriceOracle(market.CONFIG.price_oracle).price_bounds()
     return upper
+
+
+@internal
+@pure
+def _shares_repaid(state: IPool.State, repaid: uint256, debt_shares: uint256) -> uint256:
+    debt: uint256 = ledger._owed(debt_shares, state.debt_assets, state.debt_shares)
+    return ledger._shares_repaid(repaid, debt, debt_shares, state.debt_assets, state.debt_shares)
 
 
 @internal

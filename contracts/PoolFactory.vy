@@ -47,18 +47,22 @@ REVERSE_HASH: immutable(bytes32)
 FORWARD_HASH: immutable(bytes32)
 OPERATORS: immutable(address)
 
+
 struct Controls:
     paused: bool
     fee_permille: uint256
     hook: address
 
+
 struct ReserveRequest:
     shares: uint256
     ready_at: uint256
 
+
 struct LiquidationSwapper:
     swapper: address
     route: Bytes[256]
+
 
 guardian: public(address)
 is_hook: public(HashMap[address, bool])
@@ -72,8 +76,8 @@ liquidation_swappers: HashMap[address, LiquidationSwapper]
 reserve_requests: HashMap[address, ReserveRequest]
 
 # what a pool's constructor reads, only while one is being created
-pending_config: transient(IPool.Config)
-pending_symbol: transient(String[32])
+pending_config: transient (IPool.Config)
+pending_symbol: transient (String[32])
 
 
 @deploy
@@ -114,18 +118,29 @@ def create_market(parameters: IPoolFactory.MarketParameters) -> (address, addres
     reverse_pool, forward_pool = self._predict(parameters)
     assert not reverse_pool.is_contract, errors.MARKET_EXISTS
     salt: bytes32 = keccak256(abi_encode(parameters))
-    self.pending_config = self._config(parameters, parameters.usdt, parameters.token, parameters.reverse)
+    self.pending_config = self._config(
+        parameters, parameters.usdt, parameters.token, parameters.reverse
+    )
     self.pending_symbol = concat("ppUSDT-", parameters.symbol)
-    assert create_from_blueprint(REVERSE_BLUEPRINT, salt=salt) == reverse_pool, errors.WRONG_BLUEPRINT
-    self.pending_config = self._config(parameters, parameters.token, parameters.usdt, parameters.forward)
+    assert (
+        create_from_blueprint(REVERSE_BLUEPRINT, salt=salt) == reverse_pool
+    ), errors.WRONG_BLUEPRINT
+    self.pending_config = self._config(
+        parameters, parameters.token, parameters.usdt, parameters.forward
+    )
     self.pending_symbol = concat("pp", parameters.symbol)
-    assert create_from_blueprint(FORWARD_BLUEPRINT, salt=salt) == forward_pool, errors.WRONG_BLUEPRINT
+    assert (
+        create_from_blueprint(FORWARD_BLUEPRINT, salt=salt) == forward_pool
+    ), errors.WRONG_BLUEPRINT
     self.pending_config = empty(IPool.Config)
     self.is_pool[reverse_pool] = True
     self.is_pool[forward_pool] = True
     index: uint256 = self.market_count
     self.markets[index] = IPoolFactory.Market(
-        token=parameters.token, usdt=parameters.usdt, reverse_pool=reverse_pool, forward_pool=forward_pool
+        token=parameters.token,
+        usdt=parameters.usdt,
+        reverse_pool=reverse_pool,
+        forward_pool=forward_pool,
     )
     self.market_count = index + 1
     log IPoolFactory.MarketCreated(
@@ -289,7 +304,9 @@ def withdraw_reserve(pool: address, receiver: address) -> uint256:
     state: IPool.State = staticcall IPool(pool).state()
     leg: IPool.LegParameters = (staticcall IPool(pool).config()).leg
     kept: uint256 = staticcall IERC4626(pool).convertToAssets(state.reserve_shares)
-    assert kept >= wad_math._share_of_up(state.supply_assets, leg.reserve_floor), errors.RESERVE_LOCKED
+    assert kept >= wad_math._share_of_up(
+        state.supply_assets, leg.reserve_floor
+    ), errors.RESERVE_LOCKED
     return assets
 
 
@@ -360,7 +377,10 @@ def _controls(pool: address) -> Controls:
 @internal
 @view
 def _config(
-    parameters: IPoolFactory.MarketParameters, asset: address, collateral: address, leg: IPool.LegParameters
+    parameters: IPoolFactory.MarketParameters,
+    asset: address,
+    collateral: address,
+    leg: IPool.LegParameters,
 ) -> IPool.Config:
     return IPool.Config(
         asset=asset,

@@ -43,8 +43,12 @@ initializes: market
 initializes: ledger[market := market]
 initializes: accounts
 initializes: signatures
-initializes: share_token[accounts := accounts, ledger := ledger, market := market, signatures := signatures]
-initializes: vault[accounts := accounts, ledger := ledger, market := market, share_token := share_token]
+initializes: share_token[
+    accounts := accounts, ledger := ledger, market := market, signatures := signatures
+]
+initializes: vault[
+    accounts := accounts, ledger := ledger, market := market, share_token := share_token
+]
 initializes: controls[accounts := accounts, ledger := ledger, market := market]
 
 exports: (
@@ -90,10 +94,12 @@ exports: (
     controls.withdraw_reserve,
 )
 
+
 interface IERC3156Borrower:
     def onFlashLoan(
         initiator: address, token: address, amount: uint256, fee: uint256, data: Bytes[1024]
     ) -> bytes32: nonpayable
+
 
 WAD: constant(uint256) = 10**18
 PRICE_SCALE: constant(uint256) = 10**36
@@ -174,7 +180,11 @@ def repay_and_withdraw_collateral(
 
 @external
 def deleverage(
-    collateral_out: uint256, usdt_amount: uint256, on_behalf: address, receiver: address, data: Bytes[1024]
+    collateral_out: uint256,
+    usdt_amount: uint256,
+    on_behalf: address,
+    receiver: address,
+    data: Bytes[1024],
 ) -> uint256:
     """
     @notice Winds a position down with its own collateral: tokens out, the caller's `on_collateral`, USDT in. Never
@@ -191,12 +201,13 @@ def deleverage(
         errors._no_debt()
     if collateral_out > collateral:
         errors._insufficient_collateral()
-    debt: uint256 = ledger._debt_of_shares(state, debt_shares)
-    repaid: uint256 = 0
-    shares: uint256 = 0
-    repaid, shares = ledger._split_repayment(state, usdt_amount, debt_shares)
+    debt: uint256 = ledger._owed(debt_shares, state.debt_assets, state.debt_shares)
+    repaid: uint256 = min(usdt_amount, debt)
     if repaid == 0:
         errors._zero_amount()
+    shares: uint256 = ledger._shares_repaid(
+        repaid, debt, debt_shares, state.debt_assets, state.debt_shares
+    )
 
     price: uint256 = staticcall IPriceOracle(market.CONFIG.price_oracle).liquidation_price()
     value_out: uint256 = wad_math._mul_div_up(collateral_out, price, PRICE_SCALE)
@@ -206,7 +217,8 @@ def deleverage(
     state.debt_assets -= repaid
     state.debt_shares -= shares
     # the price cancels: debt_left / collateral_left <= debt / collateral
-    debt_left: uint256 = ledger._debt_of_shares(state, debt_shares - shares)
+    debt_left: uint256 = ledger._owed(debt_shares - shares, state.debt_assets, state.debt_shares)
+    ledger._check_dust(debt_left)
     if debt_left * collateral > debt * (collateral - collateral_out):
         errors._unhealthy()
     self._settle(state, on_behalf, collateral - collateral_out, debt_shares, debt_shares - shares)
@@ -229,7 +241,9 @@ def deleverage(
 
 
 @external
-def liquidate(borrower: address, max_repay: uint256, receiver: address, data: Bytes[1024]) -> (uint256, uint256):
+def liquidate(
+    borrower: address, max_repay: uint256, receiver: address, data: Bytes[1024]
+) -> (uint256, uint256):
     """
     @notice Repays an unhealthy debt against its collateral with a bonus, by the terms of `liquidation`. The
             collateral goes out first, so that the repayment can be made of it in the caller's `on_collateral`.
@@ -242,7 +256,7 @@ def liquidate(borrower: address, max_repay: uint256, receiver: address, data: By
     collateral: uint256 = 0
     debt_shares: uint256 = 0
     collateral, debt_shares = self._position(borrower)
-    debt: uint256 = ledger._debt_of_shares(state, debt_shares)
+    debt: uint256 = ledger._owed(debt_shares, state.debt_assets, state.debt_shares)
     price: uint256 = staticcall IPriceOracle(market.CONFIG.price_oracle).liquidation_price()
     value: uint256 = wad_math._mul_div_down(collateral, price, PRICE_SCALE)
     if debt <= wad_math._share_of_down(value, market.CONFIG.leg.liquidation_ltv):
@@ -251,14 +265,19 @@ def liquidate(borrower: address, max_repay: uint256, receiver: address, data: By
     most: uint256 = 0
     bonus: uint256 = 0
     exhausts: bool = False
-    most, bonus, exhausts = liquidation._terms(market.CONFIG.leg, debt, value, market.CONFIG.leg.min_debt)
-    repaid: uint256 = 0
-    shares: uint256 = 0
-    repaid, shares = ledger._split_repayment(state, min(max_repay, most), debt_shares)
+    most, bonus, exhausts = liquidation._terms(
+        market.CONFIG.leg, debt, value, market.CONFIG.leg.min_debt
+    )
+    repaid: uint256 = min(max_repay, most)
+    shares: uint256 = ledger._shares_repaid(
+        repaid, debt, debt_shares, state.debt_assets, state.debt_shares
+    )
     # the last of a collateral that does not cover its debt goes whole, so that no dust of it keeps bad debt open
     seized: uint256 = collateral
     if repaid < most or not exhausts:
-        seized = min(self._tokens_worth(wad_math._share_of_down(repaid, WAD + bonus), price), collateral)
+        seized = min(
+            self._tokens_worth(wad_math._share_of_down(repaid, WAD + bonus), price), collateral
+        )
     if repaid == 0 and most > 0:
         errors._zero_amount()
 
@@ -268,6 +287,7 @@ def liquidate(borrower: address, max_repay: uint256, receiver: address, data: By
     if seized == collateral and shares_left > 0:
         state = ledger._write_off(state, borrower, shares_left)
         shares_left = 0
+    ledger._check_dust(ledger._owed(shares_left, state.debt_assets, state.debt_shares))
     self._settle(state, borrower, collateral - seized, debt_shares, shares_left)
     log IReversePool.Liquidate(
         caller=msg.sender,
@@ -324,7 +344,9 @@ def flashLoan(receiver: address, token: address, amount: uint256, data: Bytes[10
     balance_before: uint256 = staticcall IERC20(token).balanceOf(self)
     log IReversePool.FlashLoan(caller=msg.sender, receiver=receiver, assets=amount)
     tokens._push(token, receiver, amount)
-    answer: bytes32 = extcall IERC3156Borrower(receiver).onFlashLoan(msg.sender, token, amount, 0, data)
+    answer: bytes32 = extcall IERC3156Borrower(receiver).onFlashLoan(
+        msg.sender, token, amount, 0, data
+    )
     if answer != FLASH_LOAN_MAGIC:
         errors._bad_callback()
     tokens._pull_from(token, receiver, amount)
@@ -373,7 +395,8 @@ def debt_of(account: address) -> uint256:
     """
     @notice What the account owes as of now, rounded up.
     """
-    return ledger._debt_of_shares(ledger._peek(), accounts._debt_shares(account))
+    state: IPool.State = ledger._peek()
+    return ledger._owed(accounts._debt_shares(account), state.debt_assets, state.debt_shares)
 
 
 @external
@@ -412,7 +435,10 @@ def _supply_collateral(token_amount: uint256, on_behalf: address) -> uint256:
     collateral, debt_shares = self._position(on_behalf)
     self._set_position(on_behalf, collateral + received, debt_shares)
     log IReversePool.SupplyCollateral(
-        caller=msg.sender, on_behalf=on_behalf, token_amount=received, collateral=collateral + received
+        caller=msg.sender,
+        on_behalf=on_behalf,
+        token_amount=received,
+        collateral=collateral + received,
     )
     return received
 
@@ -423,14 +449,16 @@ def _borrow(usdt_amount: uint256, on_behalf: address, receiver: address) -> uint
     share_token._check_receiver(receiver)
     state: IPool.State = ledger._accrue()
     ledger._check_cash(state, usdt_amount)
-    shares: uint256 = ledger._debt_shares_up(state, usdt_amount)
+    shares: uint256 = ledger._debt_shares_up(usdt_amount, state.debt_assets, state.debt_shares)
     state.debt_assets += usdt_amount
     state.debt_shares += shares
     ledger._check_debt_limits(state)
     collateral: uint256 = 0
     debt_shares: uint256 = 0
     collateral, debt_shares = self._position(on_behalf)
-    self._check_new_risk(collateral, ledger._debt_of_shares(state, debt_shares + shares))
+    debt: uint256 = ledger._owed(debt_shares + shares, state.debt_assets, state.debt_shares)
+    ledger._check_dust(debt)
+    self._check_new_risk(collateral, debt)
     self._settle(state, on_behalf, collateral, debt_shares, debt_shares + shares)
     log IReversePool.Borrow(
         caller=msg.sender,
@@ -453,14 +481,16 @@ def _repay(usdt_amount: uint256, on_behalf: address) -> (uint256, uint256):
     collateral, debt_shares = self._position(on_behalf)
     if debt_shares == 0:
         errors._no_debt()
-    asked: uint256 = min(usdt_amount, ledger._debt_of_shares(state, debt_shares))
-    assets: uint256 = 0
-    shares: uint256 = 0
-    assets, shares = ledger._split_repayment(state, tokens._pull(market.CONFIG.asset, asked), debt_shares)
+    debt: uint256 = ledger._owed(debt_shares, state.debt_assets, state.debt_shares)
+    assets: uint256 = tokens._pull(market.CONFIG.asset, min(usdt_amount, debt))
     if assets == 0:
         errors._zero_amount()
+    shares: uint256 = ledger._shares_repaid(
+        assets, debt, debt_shares, state.debt_assets, state.debt_shares
+    )
     state.debt_assets -= assets
     state.debt_shares -= shares
+    ledger._check_dust(ledger._owed(debt_shares - shares, state.debt_assets, state.debt_shares))
     self._settle(state, on_behalf, collateral, debt_shares, debt_shares - shares)
     log IPool.Repay(
         caller=msg.sender,
@@ -491,10 +521,16 @@ def _withdraw_collateral(token_amount: uint256, on_behalf: address, receiver: ad
         # the totals do not change, so the accrual is only looked at
         state: IPool.State = ledger._peek()
         ledger._check_not_paused(state.flags)
-        self._check_new_risk(collateral - out, ledger._debt_of_shares(state, debt_shares))
+        self._check_new_risk(
+            collateral - out, ledger._owed(debt_shares, state.debt_assets, state.debt_shares)
+        )
     self._set_position(on_behalf, collateral - out, debt_shares)
     log IReversePool.WithdrawCollateral(
-        caller=msg.sender, on_behalf=on_behalf, receiver=receiver, token_amount=out, collateral=collateral - out
+        caller=msg.sender,
+        on_behalf=on_behalf,
+        receiver=receiver,
+        token_amount=out,
+        collateral=collateral - out,
     )
     tokens._push(market.CONFIG.collateral, receiver, out)
     return out
@@ -502,19 +538,24 @@ def _withdraw_collateral(token_amount: uint256, on_behalf: address, receiver: ad
 
 @internal
 def _settle(
-    state: IPool.State, account: address, collateral: uint256, old_debt_shares: uint256, debt_shares: uint256
+    state: IPool.State,
+    account: address,
+    collateral: uint256,
+    old_debt_shares: uint256,
+    debt_shares: uint256,
 ):
     """
-    @notice Stores the totals and a position whose debt changed, unless it would owe dust.
+    @notice Stores the totals and a position whose debt changed, and tells the hook.
     """
-    ledger._check_dust(state, debt_shares)
     ledger._store(state)
     self._set_position(account, collateral, debt_shares)
     accounts._debt_changed(state.flags, account, old_debt_shares)
 
 
 @internal
-def _exchange(account: address, collateral_out: uint256, receiver: address, repaid: uint256, data: Bytes[1024]):
+def _exchange(
+    account: address, collateral_out: uint256, receiver: address, repaid: uint256, data: Bytes[1024]
+):
     """
     @notice Collateral out, the caller's `on_collateral` where there is data, repayment in.
     """
@@ -542,7 +583,9 @@ def _check_new_risk(collateral: uint256, debt: uint256):
     lower: uint256 = 0
     upper: uint256 = 0
     volatility: uint256 = 0
-    lower, upper, volatility = staticcall IPriceOracle(market.CONFIG.price_oracle).price_bounds_and_volatility()
+    lower, upper, volatility = staticcall IPriceOracle(
+        market.CONFIG.price_oracle
+    ).price_bounds_and_volatility()
     value: uint256 = wad_math._mul_div_down(collateral, lower, PRICE_SCALE)
     if debt > wad_math._share_of_down(value, self._borrow_ltv(volatility)):
         errors._unhealthy()
@@ -559,7 +602,9 @@ def _borrow_ltv(volatility: uint256) -> uint256:
         return leg.max_ltv
     if volatility >= STRESSED_VOLATILITY:
         return leg.stressed_ltv
-    return leg.max_ltv - wad_math._share_of_up(leg.max_ltv - leg.stressed_ltv, volatility - CALM_VOLATILITY)
+    return leg.max_ltv - wad_math._share_of_up(
+        leg.max_ltv - leg.stressed_ltv, volatility - CALM_VOLATILITY
+    )
 
 
 @internal

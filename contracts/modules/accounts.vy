@@ -47,7 +47,12 @@ def _call_hook(account: address, old_shares: uint256, old_debt_shares: uint256):
         errors._insufficient_gas()
     success: bool = raw_call(
         self.hook,
-        abi_encode(account, old_shares, old_debt_shares, method_id=method_id("on_change(address,uint256,uint256)")),
+        abi_encode(
+            account,
+            old_shares,
+            old_debt_shares,
+            method_id=method_id("on_change(address,uint256,uint256)"),
+        ),
         gas=HOOK_GAS,
         revert_on_failure=False,
     )

@@ -56,6 +56,8 @@ def withdraw_reserve(shares: uint256, receiver: address) -> uint256:
     state.supply_shares -= shares
     state.reserve_shares -= shares
     ledger._store(state)
-    log IPool.ReserveWithdrawn(receiver=receiver, assets=assets, shares=shares, total_assets=state.supply_assets)
+    log IPool.ReserveWithdrawn(
+        receiver=receiver, assets=assets, shares=shares, total_assets=state.supply_assets
+    )
     tokens._push(market.CONFIG.asset, receiver, assets)
     return assets

@@ -69,14 +69,18 @@ def sync_funding() -> bool:
     """
     funding_wad: int256 = 0
     observed_at: uint256 = 0
-    funding_wad, observed_at = staticcall IFundingOracle(market.CONFIG.funding_oracle).funding(market.CONFIG.funding_token)
+    funding_wad, observed_at = staticcall IFundingOracle(market.CONFIG.funding_oracle).funding(
+        market.CONFIG.funding_token
+    )
     state: IPool.State = self._accrue()
     # an observation of the future would keep its premium past max_age
     is_newer: bool = observed_at > state.funding_time and observed_at <= block.timestamp
     if is_newer:
         state.funding_wad = packing._cut_funding(funding_wad)
         state.funding_time = observed_at
-        log IPool.FundingSynced(caller=msg.sender, funding_wad=state.funding_wad, observed_at=observed_at)
+        log IPool.FundingSynced(
+            caller=msg.sender, funding_wad=state.funding_wad, observed_at=observed_at
+        )
     self._store(state)
     return is_newer
 
@@ -170,17 +174,25 @@ def _peek() -> IPool.State:
         return state
 
     # while the funding was fresh the rate carried the premium, the rest of the time it did not
-    fresh_until: uint256 = min(state.funding_time + market.CONFIG.leg.funding_max_age, block.timestamp)
+    fresh_until: uint256 = min(
+        state.funding_time + market.CONFIG.leg.funding_max_age, block.timestamp
+    )
     base: uint256 = rate_model._base_rate(market.CONFIG.leg, state.debt_assets, state.supply_assets)
     state.borrow_rate = base
     interest: uint256 = 0
     if fresh_until > started_at:
-        premium: uint256 = rate_model._premium(market.CONFIG.leg.pass_through, DIRECTION * state.funding_wad)
+        premium: uint256 = rate_model._premium(
+            market.CONFIG.leg.pass_through, DIRECTION * state.funding_wad
+        )
         state.borrow_rate = min(base + premium, market.CONFIG.leg.rate_cap)
-        interest = rate_model._interest(state.debt_assets, state.borrow_rate, fresh_until - started_at)
+        interest = rate_model._interest(
+            state.debt_assets, state.borrow_rate, fresh_until - started_at
+        )
         started_at = fresh_until
     if started_at < block.timestamp:
-        interest += rate_model._interest(state.debt_assets + interest, base, block.timestamp - started_at)
+        interest += rate_model._interest(
+            state.debt_assets + interest, base, block.timestamp - started_at
+        )
 
     # debt is at most supply, so what fits the supply fits both
     interest = min(interest, MAX_UINT128 - state.supply_assets)
@@ -208,25 +220,33 @@ def _peek() -> IPool.State:
 @internal
 @view
 def _to_shares_down(state: IPool.State, assets: uint256) -> uint256:
-    return wad_math._mul_div_down(assets, state.supply_shares + market.VIRTUAL_SHARES, state.supply_assets + 1)
+    return wad_math._mul_div_down(
+        assets, state.supply_shares + market.VIRTUAL_SHARES, state.supply_assets + 1
+    )
 
 
 @internal
 @view
 def _to_shares_up(state: IPool.State, assets: uint256) -> uint256:
-    return wad_math._mul_div_up(assets, state.supply_shares + market.VIRTUAL_SHARES, state.supply_assets + 1)
+    return wad_math._mul_div_up(
+        assets, state.supply_shares + market.VIRTUAL_SHARES, state.supply_assets + 1
+    )
 
 
 @internal
 @view
 def _to_assets_down(state: IPool.State, shares: uint256) -> uint256:
-    return wad_math._mul_div_down(shares, state.supply_assets + 1, state.supply_shares + market.VIRTUAL_SHARES)
+    return wad_math._mul_div_down(
+        shares, state.supply_assets + 1, state.supply_shares + market.VIRTUAL_SHARES
+    )
 
 
 @internal
 @view
 def _to_assets_up(state: IPool.State, shares: uint256) -> uint256:
-    return wad_math._mul_div_up(shares, state.supply_assets + 1, state.supply_shares + market.VIRTUAL_SHARES)
+    return wad_math._mul_div_up(
+        shares, state.supply_assets + 1, state.supply_shares + market.VIRTUAL_SHARES
+    )
 
 
 # --- shares of the debt
@@ -234,27 +254,39 @@ def _to_assets_up(state: IPool.State, shares: uint256) -> uint256:
 
 @internal
 @pure
-def _debt_of_shares(state: IPool.State, shares: uint256) -> uint256:
+def _owed(debt_shares: uint256, all_debt: uint256, all_debt_shares: uint256) -> uint256:
     """
-    @notice What `shares` owe, rounded up; all shares owe exactly all debt.
+    @notice What some of the debt shares owe, rounded up; all shares owe exactly all debt.
     """
-    if shares == 0:
+    if debt_shares == 0:
         return 0
-    return wad_math._mul_div_up(shares, state.debt_assets, state.debt_shares)
+    return wad_math._mul_div_up(debt_shares, all_debt, all_debt_shares)
 
 
 @internal
 @view
-def _debt_shares_up(state: IPool.State, assets: uint256) -> uint256:
-    if state.debt_assets == 0:
+def _debt_shares_up(assets: uint256, all_debt: uint256, all_debt_shares: uint256) -> uint256:
+    if all_debt == 0:
         return assets * market.VIRTUAL_SHARES
-    return wad_math._mul_div_up(assets, state.debt_shares, state.debt_assets)
+    return wad_math._mul_div_up(assets, all_debt_shares, all_debt)
 
 
 @internal
 @pure
-def _debt_shares_down(state: IPool.State, assets: uint256) -> uint256:
-    return wad_math._mul_div_down(assets, state.debt_shares, state.debt_assets)
+def _shares_repaid(
+    assets: uint256,
+    owed: uint256,
+    debt_shares: uint256,
+    all_debt: uint256,
+    all_debt_shares: uint256,
+) -> uint256:
+    """
+    @notice Of a position that owes `owed` for `debt_shares`, the shares that `assets` pay for.
+    @return All of them where `assets` is all that is owed, else rounded down.
+    """
+    if assets == owed:
+        return debt_shares
+    return wad_math._mul_div_down(assets, all_debt_shares, all_debt)
 
 
 # --- changes of the State
@@ -272,7 +304,9 @@ def _supply_room(state: IPool.State) -> uint256:
     if state.flags & packing.CAPPED_FLAG != 0:
         limit = min(limit, self.caps_word & MAX_UINT128)
     # shares reach the headroom first where they are worth less than at the start
-    share_room: uint256 = self._to_assets_down(state, HEADROOM - 1 - min(state.supply_shares, HEADROOM - 1))
+    share_room: uint256 = self._to_assets_down(
+        state, HEADROOM - 1 - min(state.supply_shares, HEADROOM - 1)
+    )
     return min(limit - min(limit, state.supply_assets), share_room)
 
 
@@ -301,7 +335,10 @@ def _check_supply_limits(state: IPool.State):
     self._check_not_paused(state.flags)
     if (state.supply_assets | state.supply_shares) >= HEADROOM:
         errors._too_large()
-    if state.flags & packing.CAPPED_FLAG != 0 and state.supply_assets > self.caps_word & MAX_UINT128:
+    if (
+        state.flags & packing.CAPPED_FLAG != 0
+        and state.supply_assets > self.caps_word & MAX_UINT128
+    ):
         errors._supply_cap()
 
 
@@ -320,25 +357,12 @@ def _check_debt_limits(state: IPool.State):
 
 @internal
 @view
-def _check_dust(state: IPool.State, debt_shares: uint256):
+def _check_dust(debt: uint256):
     """
     @notice A position owes nothing or at least `min_debt`.
     """
-    if debt_shares > 0 and self._debt_of_shares(state, debt_shares) < market.CONFIG.leg.min_debt:
+    if debt > 0 and debt < market.CONFIG.leg.min_debt:
         errors._dust()
-
-
-@internal
-@view
-def _split_repayment(state: IPool.State, assets: uint256, position_shares: uint256) -> (uint256, uint256):
-    """
-    @notice How much of `assets` a position can take, and the debt shares that pays for.
-    @return (assets, shares): all of both where `assets` covers the position's debt, else shares rounded down.
-    """
-    owed: uint256 = self._debt_of_shares(state, position_shares)
-    if assets >= owed:
-        return owed, position_shares
-    return assets, self._debt_shares_down(state, assets)
 
 
 @internal
@@ -348,7 +372,7 @@ def _write_off(state: IPool.State, borrower: address, shares: uint256) -> IPool.
             rest is borne by every share.
     """
     changed: IPool.State = state
-    loss: uint256 = self._debt_of_shares(state, shares)
+    loss: uint256 = self._owed(shares, state.debt_assets, state.debt_shares)
     from_reserve: uint256 = min(loss, self._to_assets_down(state, state.reserve_shares))
     burnt: uint256 = min(self._to_shares_up(state, from_reserve), state.reserve_shares)
     changed.debt_assets -= loss

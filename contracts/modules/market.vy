@@ -68,5 +68,7 @@ def _check_factory():
 @internal
 @view
 def _check_operator(account: address):
-    if msg.sender != account and not staticcall IOperators(CONFIG.operators).is_operator(account, msg.sender):
+    if msg.sender != account and not staticcall IOperators(CONFIG.operators).is_operator(
+        account, msg.sender
+    ):
         errors._not_authorised()

@@ -32,7 +32,11 @@ def _pack_halves(low: uint256, high: uint256) -> uint256:
 @internal
 @pure
 def _pack_clock(
-    updated_at: uint256, funding_time: uint256, funding_wad: int256, flags: uint256, reserve_shares: uint256
+    updated_at: uint256,
+    funding_time: uint256,
+    funding_wad: int256,
+    flags: uint256,
+    reserve_shares: uint256,
 ) -> uint256:
     """
     @param updated_at, funding_time Below 2**32, which is so until 2106.
@@ -40,7 +44,13 @@ def _pack_clock(
     @param reserve_shares At most all shares, which fit 128 bits.
     """
     funding: uint256 = convert(funding_wad // FUNDING_UNIT + FUNDING_SIGN, uint256)
-    return updated_at | (funding_time << 32) | (funding << 64) | (flags << 112) | (reserve_shares << 128)
+    return (
+        updated_at
+        | (funding_time << 32)
+        | (funding << 64)
+        | (flags << 112)
+        | (reserve_shares << 128)
+    )
 
 
 @internal

@@ -98,12 +98,20 @@ def transferFrom(holder: address, receiver: address, shares: uint256) -> bool:
 
 @external
 def permit(
-    holder: address, spender: address, shares: uint256, deadline: uint256, v: uint8, r: bytes32, s: bytes32
+    holder: address,
+    spender: address,
+    shares: uint256,
+    deadline: uint256,
+    v: uint8,
+    r: bytes32,
+    s: bytes32,
 ):
     if block.timestamp > deadline:
         errors._expired()
     nonce: uint256 = signatures._use_nonce(holder)
-    struct_hash: bytes32 = keccak256(abi_encode(PERMIT_TYPE_HASH, holder, spender, shares, nonce, deadline))
+    struct_hash: bytes32 = keccak256(
+        abi_encode(PERMIT_TYPE_HASH, holder, spender, shares, nonce, deadline)
+    )
     digest: bytes32 = signatures._digest(signatures._domain_separator(market._name()), struct_hash)
     if not signatures._is_signed_by(
         holder, digest, convert(v, uint256), convert(r, uint256), convert(s, uint256)

@@ -9,15 +9,19 @@
 """
 from contracts.modules import errors
 
+
 interface IERC1271:
     def isValidSignature(hash: bytes32, signature: Bytes[1024]) -> bytes4: view
+
 
 DOMAIN_TYPE_HASH: constant(bytes32) = keccak256(
     "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
 )
 VERSION_HASH: constant(bytes32) = keccak256("1")
 # secp256k1's order halved: only the lower of a signature's two forms of s counts
-HALF_ORDER: constant(uint256) = 57896044618658097711785492504343953926418782139537452191302581570759080747168
+HALF_ORDER: constant(
+    uint256
+) = 57896044618658097711785492504343953926418782139537452191302581570759080747168
 ERC1271_MAGIC: constant(bytes4) = 0x1626BA7E
 
 next_nonce: HashMap[address, uint256]

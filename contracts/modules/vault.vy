@@ -95,14 +95,20 @@ def maxWithdraw(holder: address) -> uint256:
     @notice What the holder's shares are worth, or the pool's cash where that is less.
     """
     state: IPool.State = ledger._peek()
-    return min(ledger._to_assets_down(state, accounts.shares_of[holder]), state.supply_assets - state.debt_assets)
+    return min(
+        ledger._to_assets_down(state, accounts.shares_of[holder]),
+        state.supply_assets - state.debt_assets,
+    )
 
 
 @external
 @view
 def maxRedeem(holder: address) -> uint256:
     state: IPool.State = ledger._peek()
-    return min(accounts.shares_of[holder], ledger._to_shares_down(state, state.supply_assets - state.debt_assets))
+    return min(
+        accounts.shares_of[holder],
+        ledger._to_shares_down(state, state.supply_assets - state.debt_assets),
+    )
 
 
 @external
@@ -166,7 +172,9 @@ def _enter(state: IPool.State, assets: uint256, shares: uint256, receiver: addre
 
 
 @internal
-def _leave(state: IPool.State, assets: uint256, shares: uint256, receiver: address, holder: address):
+def _leave(
+    state: IPool.State, assets: uint256, shares: uint256, receiver: address, holder: address
+):
     share_token._check_receiver(receiver)
     share_token._spend_allowance(holder, shares)
     ledger._check_cash(state, assets)
@@ -174,6 +182,8 @@ def _leave(state: IPool.State, assets: uint256, shares: uint256, receiver: addre
     changed.supply_assets -= assets
     changed.supply_shares -= shares
     ledger._store(changed)
-    log IERC4626.Withdraw(sender=msg.sender, receiver=receiver, owner=holder, assets=assets, shares=shares)
+    log IERC4626.Withdraw(
+        sender=msg.sender, receiver=receiver, owner=holder, assets=assets, shares=shares
+    )
     share_token._burn(state.flags, holder, shares)
     tokens._push(market.CONFIG.asset, receiver, assets)

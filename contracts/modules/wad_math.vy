@@ -20,8 +20,11 @@ def _mul_div_down(x: uint256, y: uint256, denominator: uint256) -> uint256:
 def _mul_div_up(x: uint256, y: uint256, denominator: uint256) -> uint256:
     product: uint256 = x * y
     quotient: uint256 = product // denominator
-    # the remainder is zero exactly where quotient * denominator gives the product back
-    return quotient if quotient * denominator == product else quotient + 1
+    # quotient * denominator is at most the product, and equal to it exactly where there is no remainder; where there
+    # is one the denominator is above 1 and the quotient at most 2**255
+    if unsafe_mul(quotient, denominator) == product:
+        return quotient
+    return unsafe_add(quotient, 1)
 
 
 @internal
