@@ -1,0 +1,500 @@
+"""What to deploy: `deploy/<network>.toml`, checked in full before anything is sent.
+
+    config = load_config(Path("deploy/sepolia.toml"))
+
+Percentages and durations are written with their unit ("2.5%", "24h"), amounts in whole tokens,
+prices in USDT. Inside they are `Decimal` fractions, seconds, and `Decimal` amounts; `perpool.
+deployment.plan` scales them to integers. Every fault of a file is reported at once, one line each.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from eth_utils import is_checksum_address, is_hex_address, to_checksum_address
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+TEST_CHAINS = frozenset(
+    {1337, 31_337, 11_155_111, 17_000, 560_048, 84_532, 421_614, 11_155_420, 97}
+)
+"""Chains on which a configuration may ask for test tokens: local ones and public testnets."""
+LOCAL_CHAINS = frozenset({1337, 31_337})
+"""Chains that are thrown away: a record of contracts that are gone is begun anew."""
+DEPLOYER = "deployer"
+WELL_KNOWN = frozenset(
+    {
+        "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266",
+        "0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
+        "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC",
+        "0x90F79bf6EB2c4f870365E785982E1f101E93b906",
+        "0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65",
+        "0x9965507D1a55bcC2695C58ba16FB37d819B0A4dc",
+        "0x976EA74026E726554dB657fA54763abd0C3a0aa9",
+        "0x14dC79964da2C08b23698B3D3cc7Ca32193d9955",
+        "0x23618e81E3f5cdF7f54C3d65f7FBc0aBf5B21E8f",
+        "0xa0Ee7A142d267C1f36714E4a8F75612F20a79720",
+    }
+)
+"""anvil's and Hardhat's accounts, whose keys everybody has."""
+
+_WAD_DIGITS = 18
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be deployed; one line for every fault."""
+
+    def __init__(self, source: str, faults: Iterable[str]) -> None:
+        self.faults = list(faults)
+        super().__init__("\n".join(f"{source}: {fault}" for fault in self.faults))
+
+
+# -- values --
+
+
+def _percent(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return value
+    match = (
+        re.fullmatch(r"\s*(-?[\d_]+(?:\.\d+)?)\s*%\s*", value) if isinstance(value, str) else None
+    )
+    if match is None:
+        raise ValueError('write a percentage as text with its sign, such as "2.5%"')
+    fraction = Decimal(match[1].replace("_", "")) / 100
+    if fraction != round(fraction, _WAD_DIGITS):
+        raise ValueError("a percentage has at most 16 decimals")
+    return fraction
+
+
+def _duration(value: Any) -> Any:
+    # an integer is what a model built in Python holds; the files say the unit
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = re.fullmatch(r"\s*(\d+)\s*([smhd])\s*", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('write a duration with its unit, s, m, h or d, such as "90s" or "24h"')
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+def _amount(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        raise ValueError("write an amount as a number of whole tokens")
+    try:
+        amount = Decimal(str(value).replace("_", ""))
+    except InvalidOperation:
+        raise ValueError("write an amount as a number of whole tokens") from None
+    if not amount.is_finite() or amount < 0:
+        raise ValueError("an amount is a number that is not negative")
+    return amount
+
+
+def _cap(value: Any) -> Any:
+    if value is None or value == "none":
+        return None
+    return _amount(value)
+
+
+def _address(value: str) -> str:
+    if not is_hex_address(value):
+        raise ValueError("write an address: 0x and 40 hexadecimal digits")
+    digits = value[2:]
+    if digits not in (digits.lower(), digits.upper()) and not is_checksum_address(value):
+        raise ValueError("the address has a wrong checksum; copy it again")
+    if int(value, 16) == 0:
+        raise ValueError("this is the zero address")
+    return str(to_checksum_address(value))
+
+
+def _owner(value: str) -> str:
+    return value if value == DEPLOYER else _address(value)
+
+
+def _token(value: str) -> str:
+    return _address(value) if value.startswith("0x") else value
+
+
+Percent = Annotated[Decimal, BeforeValidator(_percent)]
+Duration = Annotated[int, BeforeValidator(_duration)]
+Amount = Annotated[Decimal, BeforeValidator(_amount)]
+Cap = Annotated[Decimal | None, BeforeValidator(_cap)]
+Address = Annotated[str, AfterValidator(_address)]
+Owner = Annotated[str, AfterValidator(_owner)]
+TokenName = Annotated[str, AfterValidator(_token)]
+
+
+def _percent_text(fraction: Decimal) -> str:
+    return f"{(fraction * 100).normalize():f}%"
+
+
+class _Section(BaseModel):
+    """A table of the file: unknown keys are faults, and nothing changes after the check."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def faults(self) -> list[str]:
+        """What is wrong with these values together."""
+        return []
+
+    @model_validator(mode="after")
+    def _check(self) -> _Section:
+        faults = self.faults()
+        if faults:
+            raise ValueError("\n".join(faults))
+        return self
+
+
+def _outside(name: str, value: Decimal, low: str, high: str) -> list[str]:
+    """A fault where a percentage is outside its bounds, both given as percentages."""
+    if Decimal(low) <= value * 100 <= Decimal(high):
+        return []
+    return [f"{name} is {_percent_text(value)}, and has to be between {low}% and {high}%"]
+
+
+# -- sections --
+
+
+class Leg(_Section):
+    """The immutable numbers of one pool, its caps and its fee.
+
+    The defaults are the design's; IPool.LegParameters has the same names and their meaning. Amounts
+    are in the pool's asset: USDT in the reverse pool, tokens in the forward pool.
+    """
+
+    base_rate: Percent = Decimal("0.02")
+    slope1: Percent = Decimal("0.08")
+    slope2: Percent = Decimal("0.9")
+    kink: Percent = Decimal("0.85")
+    rate_cap: Percent = Decimal(3)
+    pass_through: Percent = Decimal("0.2")
+    funding_max_age: Duration = 86_400
+    max_ltv: Percent = Decimal("0.7")
+    stressed_ltv: Percent = Decimal("0.6")
+    liquidation_ltv: Percent = Decimal("0.8")
+    bonus_base: Percent = Decimal("0.05")
+    bonus_slope: Percent = Decimal("0.5")
+    bonus_cap: Percent = Decimal("0.1")
+    max_slippage: Percent = Decimal("0.03")
+    min_debt: Amount
+    reserve_floor: Percent = Decimal("0.02")
+
+    fee: Percent = Decimal("0.1")
+    supply_cap: Cap
+    debt_cap: Cap
+
+    def faults(self) -> list[str]:
+        # the factory's rules (contracts/modules/market_rules.vy), each with its remedy
+        faults = []
+        if not 0 < self.kink < 1:
+            faults.append("kink has to be above 0% and below 100%")
+        rates = {"base_rate": self.base_rate, "slope1": self.slope1, "slope2": self.slope2}
+        faults += [f"{name} may not be negative" for name, rate in rates.items() if rate < 0]
+        full = sum(rates.values(), Decimal(0))
+        if self.rate_cap < full:
+            faults.append(
+                f"rate_cap is below base_rate + slope1 + slope2 = {_percent_text(full)}, the rate "
+                "at full utilisation: raise it"
+            )
+        faults += _outside("rate_cap", self.rate_cap, "0", "10000")
+        faults += _outside("pass_through", self.pass_through, "0", "50")
+        if not 3_600 <= self.funding_max_age <= 7 * 86_400:
+            faults.append("funding_max_age has to be between 1h and 7d")
+        if not 0 < self.stressed_ltv <= self.max_ltv < self.liquidation_ltv < 1:
+            faults.append("0% < stressed_ltv <= max_ltv < liquidation_ltv < 100% has to hold")
+        if not Decimal("0.02") <= self.bonus_base <= self.bonus_cap < 1:
+            faults.append("2% <= bonus_base <= bonus_cap < 100% has to hold")
+        if self.liquidation_ltv * (1 + self.bonus_cap) >= 1:
+            faults.append(
+                "liquidation_ltv * (1 + bonus_cap) has to be below 100%, or a liquidation takes "
+                "more than the collateral: lower one of them"
+            )
+        faults += _outside("bonus_slope", self.bonus_slope, "0", "1000")
+        if not 0 < self.max_slippage <= Decimal("0.1"):
+            faults.append("max_slippage has to be above 0% and at most 10%")
+        faults += _outside("reserve_floor", self.reserve_floor, "0", "100")
+        faults += _outside("fee", self.fee, "0", "25")
+        if self.fee * 1000 != int(self.fee * 1000):
+            faults.append("fee has at most one decimal, such as 12.5%")
+        return faults
+
+
+class ReverseLeg(Leg):
+    """USDT lent against the token."""
+
+    collateral_cap: Cap
+
+
+class ForwardLeg(Leg):
+    """The token lent to short sellers against USDT. Volatility does not move its LTV."""
+
+    block_cap: Cap
+
+
+class Source(_Section):
+    """A Chainlink feed and the answers it may give, in the feed's own currency."""
+
+    feed: Address
+    max_age: Duration
+    min: Amount
+    max: Amount
+
+    def faults(self) -> list[str]:
+        return _range_faults(self.max_age, self.min, self.max)
+
+
+def _range_faults(max_age: int, low: Decimal, high: Decimal) -> list[str]:
+    faults = []
+    if not 0 < max_age <= 7 * 86_400:
+        faults.append("max_age has to be above 0 and at most 7d")
+    if not 0 < low < high:
+        faults.append("0 < min < max has to hold")
+    return faults
+
+
+class SignedFeed(_Section):
+    """A `PriceFeed` of this deployment, signed by the reporters."""
+
+    max_report_age: Duration = 600
+    spacing: Duration = 60
+    max_move: Percent = Decimal("0.2")
+
+    def faults(self) -> list[str]:
+        faults = _report_age_faults(self.max_report_age)
+        if not 10 <= self.spacing <= 3_600:
+            faults.append("spacing has to be between 10s and 1h")
+        return faults + _outside("max_move", self.max_move, "5", "50")
+
+
+def _report_age_faults(max_report_age: int) -> list[str]:
+    if 60 <= max_report_age <= 86_400:
+        return []
+    return ["max_report_age has to be between 1m and 1d"]
+
+
+class Twap(_Section):
+    """The average of a Uniswap v3 pool of token and USDT, which new risk is checked against."""
+
+    pool: Address
+    window: Duration
+    tolerance: Percent
+
+    def faults(self) -> list[str]:
+        faults = []
+        if not 300 <= self.window <= 86_400:
+            faults.append("window has to be between 5m and 1d")
+        if not 0 < self.tolerance <= Decimal("0.5"):
+            faults.append("tolerance has to be above 0% and at most 50%")
+        return faults
+
+
+class Price(_Section):
+    """Where a market's price comes from: a Chainlink feed (`feed`), or our own (`signed`)."""
+
+    feed: Address | None = None
+    signed: SignedFeed | None = None
+    max_age: Duration
+    min: Amount
+    max: Amount
+    usdt_usd: Source | None = None
+    twap: Twap | None = None
+
+    def faults(self) -> list[str]:
+        faults = _range_faults(self.max_age, self.min, self.max)
+        if (self.feed is None) == (self.signed is None):
+            faults.append(
+                'give either "feed", a Chainlink feed, or a table "signed", a feed of ours'
+            )
+        return faults
+
+
+class Feed(_Section):
+    """How the funding oracle treats a token: bounds of its median, time constant of its EMA."""
+
+    lower: Percent = Decimal(-10)
+    upper: Percent = Decimal(10)
+    tau: Duration = 86_400
+
+    def faults(self) -> list[str]:
+        faults = []
+        if not -100_000 <= self.lower < self.upper <= 100_000:
+            faults.append("lower < upper has to hold, both within 10,000,000% of zero")
+        if not 3_600 <= self.tau <= 30 * 86_400:
+            faults.append("tau has to be between 1h and 30d")
+        return faults
+
+
+class Route(_Section):
+    """The way through Uniswap v3 from USDT to the token, which liquidations buy through."""
+
+    fees: list[Percent]
+    via: list[TokenName] = []
+
+    def faults(self) -> list[str]:
+        faults = []
+        if len(self.fees) != len(self.via) + 1:
+            faults.append("a route has one fee more than tokens it goes via")
+        if not 1 <= len(self.fees) <= 10:
+            faults.append("a route has 1 to 10 pools")
+        millionths = [fee * 1_000_000 for fee in self.fees]
+        if any(not 0 < fee < 2**20 or fee != int(fee) for fee in millionths):
+            faults.append('a Uniswap fee is a percentage such as "0.05%", "0.3%" or "1%"')
+        return faults
+
+
+class Market(_Section):
+    """One token with its pair of pools."""
+
+    token: TokenName
+    price: Price
+    funding: Feed = Feed()
+    route: Route
+    reverse: ReverseLeg
+    forward: ForwardLeg
+
+
+class Reporters(_Section):
+    """Who signs funding and prices, and how many of them a round takes."""
+
+    addresses: list[Address]
+    quorum: int
+    max_report_age: Duration = 3_600
+
+    def faults(self) -> list[str]:
+        faults = _report_age_faults(self.max_report_age)
+        count = len(self.addresses)
+        if count > 15:
+            faults.append(f"there are {count} reporters, and an oracle takes 15 at most")
+        repeated = sorted({each for each in self.addresses if self.addresses.count(each) > 1})
+        faults += [f"reporter {each} is named twice" for each in repeated]
+        if self.quorum < 3:
+            faults.append(
+                "quorum has to be at least 3: a median of two is a mean, which one liar moves"
+            )
+        if 2 * self.quorum <= count:
+            faults.append(
+                f"quorum {self.quorum} is no majority of {count} reporters: raise it to "
+                f"{count // 2 + 1}"
+            )
+        if self.quorum > count:
+            faults.append(
+                f"quorum {self.quorum} is more than the {count} reporters: name more of them"
+            )
+        return faults
+
+
+class TestToken(_Section):
+    """A token that anyone may mint, for chains where nothing has a value."""
+
+    __test__ = False  # no test of pytest's
+
+    decimals: int = Field(ge=0, le=24)
+    kind: Literal["usdt_like", "plain"] = "plain"
+
+
+class Uniswap(_Section):
+    """Uniswap v3's factory on this chain; `test` deploys one, on local chains only."""
+
+    factory: Address | None = None
+    test: bool = False
+
+    def faults(self) -> list[str]:
+        if (self.factory is None) != self.test:
+            return ['give "factory", Uniswap v3\'s factory, or on a local chain "test = true"']
+        return []
+
+
+class DeploymentConfig(_Section):
+    """A whole file."""
+
+    chain_id: int
+    owner: Owner
+    guardian: Address
+    usdt: TokenName
+    uniswap: Uniswap
+    reporters: Reporters
+    markets: dict[str, Market]
+    test_tokens: dict[str, TestToken] = {}
+
+    def faults(self) -> list[str]:
+        faults = []
+        if self.test_tokens and self.chain_id not in TEST_CHAINS:
+            faults.append(f"test_tokens are for test networks, not for chain {self.chain_id}")
+        if self.uniswap.test and self.chain_id not in LOCAL_CHAINS:
+            faults.append(
+                f"uniswap.test is for local chains; name the factory of chain {self.chain_id}"
+            )
+        if self.chain_id not in TEST_CHAINS:
+            faults += self._well_known()
+        if not self.markets:
+            faults.append("there are no markets: add a table [markets.SYMBOL]")
+        named = [("usdt", self.usdt)]
+        for symbol, market in self.markets.items():
+            if not re.fullmatch(r"[A-Za-z0-9.]{1,16}", symbol):
+                faults.append(f"markets.{symbol}: a symbol has 1 to 16 letters and digits")
+            named.append((f"markets.{symbol}.token", market.token))
+            named += [(f"markets.{symbol}.route.via", token) for token in market.route.via]
+            if market.token == self.usdt:
+                faults.append(f"markets.{symbol}: the token is USDT itself")
+        for place, token in named:
+            if not token.startswith("0x") and token not in self.test_tokens:
+                faults.append(f"{place}: {token!r} is neither an address nor one of [test_tokens]")
+        return faults
+
+    def _well_known(self) -> list[str]:
+        named = [("owner", self.owner), ("guardian", self.guardian)]
+        named += [("reporters.addresses", each) for each in self.reporters.addresses]
+        return [
+            f"{place}: anybody can sign for {address}, an account of anvil's; put yours"
+            for place, address in named
+            if address in WELL_KNOWN
+        ]
+
+
+# -- reading --
+
+
+def load_config(path: Path) -> DeploymentConfig:
+    """Read and check a file. Raises ConfigError with every fault."""
+    try:
+        data = tomllib.loads(path.read_text(), parse_float=str)
+    except FileNotFoundError:
+        known = ", ".join(sorted(str(each) for each in path.parent.glob("*.toml"))) or "none"
+        raise ConfigError(
+            str(path), [f"there is no such file; write one after an example (here: {known})"]
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(str(path), [f"cannot be read: {error}"]) from None
+    return parse_config(data, str(path))
+
+
+def parse_config(data: Mapping[str, Any], source: str = "configuration") -> DeploymentConfig:
+    """Check values as a file would hold them. Raises ConfigError with every fault."""
+    try:
+        return DeploymentConfig.model_validate(data)
+    except ValidationError as error:
+        faults = [line for detail in error.errors() for line in _lines(detail)]
+        raise ConfigError(source, faults) from None
+
+
+def _lines(detail: ErrorDetails) -> list[str]:
+    place = ".".join(str(part) for part in detail["loc"])
+    kind = detail["type"]
+    if kind == "missing":
+        return [f"{place}: is missing"]
+    if kind == "extra_forbidden":
+        return [f"{place}: there is no such setting; check its spelling"]
+    message = detail["msg"].removeprefix("Value error, ")
+    return [f"{place}: {line}" if place else line for line in message.split("\n")]
