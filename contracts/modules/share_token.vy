@@ -156,7 +156,9 @@ def _transfer(holder: address, receiver: address, shares: uint256):
     log IERC20.Transfer(sender=holder, receiver=receiver, value=shares)
     flags: uint256 = ledger._flags()
     accounts._shares_changed(flags, holder, held)
-    accounts._shares_changed(flags, receiver, received)
+    # of oneself, `received` is what was there between the two steps
+    if receiver != holder:
+        accounts._shares_changed(flags, receiver, received)
 
 
 @internal
