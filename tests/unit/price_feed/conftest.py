@@ -51,7 +51,7 @@ def blank(chain: Evm) -> Iterator[Bench]:
 
 
 @pytest.fixture
-def bench(evm: Evm, blank: Bench) -> Bench:
+def bench(blank: Bench, evm: Evm) -> Bench:
     """With a first price, a minute ago."""
     blank.submit([PRICE] * 3)
     evm.warp(SPACING)
