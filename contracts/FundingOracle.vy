@@ -116,7 +116,8 @@ def submit(
              part
     @return how many tokens were updated
     """
-    # what one reporter sends: a word for every four tokens
+    # Longer than a function should be: handing the arrays to another would copy them each time.
+    # `width` is what one reporter sends: a word for every four tokens.
     width: uint256 = (len(tokens) + 3) // 4 * 32
     count: uint256 = reports._count_signatures(seats)
     assert len(values) == count * width, errors.WRONG_LENGTH
