@@ -3,8 +3,9 @@
     config = load_config(Path("deploy/sepolia.toml"))
 
 Percentages and durations are written with their unit ("2.5%", "24h"), amounts in whole tokens,
-prices in USDT. Inside they are `Decimal` fractions, seconds, and `Decimal` amounts; `perpool.
-deployment.plan` scales them to integers. Every fault of a file is reported at once, one line each.
+prices in USDT; code passes `Decimal` fractions and `timedelta`s to `parse_config`. Inside they are
+`Decimal` fractions, seconds, and `Decimal` amounts, which `perpool.deployment.plan` scales to
+integers. Every fault of a file is reported at once, one line each.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -81,9 +83,8 @@ def _percent(value: Any) -> Any:
 
 
 def _duration(value: Any) -> Any:
-    # an integer is what a model built in Python holds; the files say the unit
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
+    if isinstance(value, timedelta):
+        return int(value.total_seconds())
     match = re.fullmatch(r"\s*(\d+)\s*([smhd])\s*", value) if isinstance(value, str) else None
     if match is None:
         raise ValueError('write a duration with its unit, s, m, h or d, such as "90s" or "24h"')

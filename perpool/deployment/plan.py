@@ -17,6 +17,7 @@ from eth_utils import keccak, to_canonical_address, to_checksum_address
 from perpool.build import Artifact, compile_contract, load_npm_artifact
 from perpool.deployment.config import (
     DEPLOYER,
+    TEST_CHAINS,
     ConfigError,
     DeploymentConfig,
     ForwardLeg,
@@ -57,6 +58,8 @@ class Reader(Protocol):
 
     def call(self, to: str, data: bytes) -> bytes:
         """The result of a call; any exception where it fails."""
+
+    def code(self, address: str) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,10 @@ class _Planner:
                     f"{self.reader.chain_id}: choose the other network or the other file"
                 ],
             )
+        factory = self.config.uniswap.factory
+        # a local chain that stands for a testnet has no Uniswap
+        if factory and self.config.chain_id not in TEST_CHAINS and not self.reader.code(factory):
+            self.faults.append(f"uniswap.factory: there is no code at {factory}: check the address")
         steps = list(self._steps())
         markets = tuple(self._names(symbol, each) for symbol, each in self.config.markets.items())
         if self.faults:

@@ -404,5 +404,7 @@ def _plain(value: Any) -> Any:
 def _is_code_of(step: Deploy, code: bytes) -> bool:
     if step.blueprint:
         return code == BLUEPRINT_PREFIX + step.artifact.initcode
-    # immutables follow the code
-    return code.startswith(step.artifact.runtime)
+    # immutables follow Vyper's code, and fill zeros of Solidity's
+    runtime = step.artifact.runtime
+    pairs = zip(runtime, code, strict=False)
+    return len(code) >= len(runtime) and all(mine in (theirs, 0) for mine, theirs in pairs)
