@@ -155,8 +155,6 @@ def _accrue() -> IPool.State:
             funding_wad=state.funding_wad,
             interest=state.interest,
             fee_shares=state.fee_shares,
-            total_assets=state.supply_assets,
-            total_debt=state.debt_assets,
         )
     return state
 

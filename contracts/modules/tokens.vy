@@ -9,14 +9,15 @@ from contracts.modules import errors
 
 
 @internal
-def _pull(token: address, amount: uint256) -> uint256:
+def _pull(token: address, amount: uint256) -> (uint256, uint256):
     """
     @notice Takes `amount` from the caller.
-    @return What arrived, which is less where the token takes a fee.
+    @return What arrived, which is less where the token takes a fee, and the balance afterwards.
     """
     balance_before: uint256 = staticcall IERC20(token).balanceOf(self)
     self._pull_from(token, msg.sender, amount)
-    return staticcall IERC20(token).balanceOf(self) - balance_before
+    balance_after: uint256 = staticcall IERC20(token).balanceOf(self)
+    return balance_after - balance_before, balance_after
 
 
 @internal
@@ -24,7 +25,7 @@ def _pull_exactly(token: address, amount: uint256):
     """
     @notice Takes `amount` from the caller, and reverts where less arrives. Nothing moves for zero.
     """
-    if amount > 0 and self._pull(token, amount) < amount:
+    if amount > 0 and self._pull(token, amount)[0] < amount:
         errors._short_transfer()
 
 

@@ -117,7 +117,7 @@ def deposit(assets: uint256, receiver: address) -> uint256:
     @notice Credits what arrived of `assets`.
     @return Shares, rounded down.
     """
-    received: uint256 = tokens._pull(market.CONFIG.asset, assets)
+    received: uint256 = tokens._pull(market.CONFIG.asset, assets)[0]
     state: IPool.State = ledger._accrue()
     shares: uint256 = ledger._to_shares_down(state, received)
     self._enter(state, received, shares, receiver)

@@ -49,7 +49,7 @@ def open_short(
     market._check_operator(on_behalf)
     arrived: uint256 = 0
     if margin > 0:
-        arrived = tokens._pull(market.CONFIG.collateral, margin)
+        arrived = tokens._pull(market.CONFIG.collateral, margin)[0]
 
     state: IPool.State = ledger._accrue()
     ledger._check_cash(state, token_amount)
@@ -172,7 +172,7 @@ def repay(assets: uint256, on_behalf: address) -> (uint256, uint256):
     if old_shares == 0:
         errors._no_debt()
     debt: uint256 = ledger._owed(old_shares, state.debt_assets, state.debt_shares)
-    repaid: uint256 = tokens._pull(market.CONFIG.asset, min(assets, debt))
+    repaid: uint256 = tokens._pull(market.CONFIG.asset, min(assets, debt))[0]
     if repaid == 0:
         errors._zero_amount()
     shares: uint256 = ledger._shares_repaid(
@@ -197,7 +197,7 @@ def add_margin(usdt_amount: uint256, on_behalf: address) -> uint256:
     @return What arrived and was credited.
     """
     share_token._check_receiver(on_behalf)
-    arrived: uint256 = tokens._pull(market.CONFIG.collateral, usdt_amount)
+    arrived: uint256 = tokens._pull(market.CONFIG.collateral, usdt_amount)[0]
     if arrived == 0:
         errors._zero_amount()
     word: uint256 = accounts.position_word[on_behalf]

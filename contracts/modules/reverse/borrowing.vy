@@ -5,7 +5,6 @@
 @license AGPL-3.0-only
 @notice Post tokens, borrow USDT, repay, take out, wind down.
 """
-from ethereum.ercs import IERC20
 from contracts.modules import errors
 from contracts.modules import ledger
 from contracts.modules import market
@@ -145,11 +144,13 @@ def deleverage(
 @internal
 def _supply_collateral(token_amount: uint256, on_behalf: address) -> uint256:
     share_token._check_receiver(on_behalf)
-    received: uint256 = tokens._pull(market.CONFIG.collateral, token_amount)
+    received: uint256 = 0
+    held: uint256 = 0
+    received, held = tokens._pull(market.CONFIG.collateral, token_amount)
     if received == 0:
         errors._zero_amount()
     # tokens given to the pool count too: filling the cap that way costs all that it fills
-    if staticcall IERC20(market.CONFIG.collateral).balanceOf(self) > loans.collateral_cap:
+    if held > loans.collateral_cap:
         errors._collateral_cap()
     collateral: uint256 = 0
     debt_shares: uint256 = 0
@@ -203,7 +204,7 @@ def _repay(usdt_amount: uint256, on_behalf: address) -> (uint256, uint256):
     if debt_shares == 0:
         errors._no_debt()
     debt: uint256 = ledger._owed(debt_shares, state.debt_assets, state.debt_shares)
-    assets: uint256 = tokens._pull(market.CONFIG.asset, min(usdt_amount, debt))
+    assets: uint256 = tokens._pull(market.CONFIG.asset, min(usdt_amount, debt))[0]
     if assets == 0:
         errors._zero_amount()
     shares: uint256 = ledger._shares_repaid(
