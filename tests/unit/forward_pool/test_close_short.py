@@ -141,8 +141,8 @@ def test_close_short__part_while_the_market_is_above_the_oracle(
 def test_close_short__part_that_makes_it_worse(
     market: Market, shorter: Account, puppet: Contract
 ) -> None:
-    """Above an LTV of 1 / (1 + slippage), buying a part at the limit leaves less behind the rest."""
-    market.set_price(float("19.7"), move_uniswap=False)
+    """Above an LTV of 1 / (1 + slippage), a part bought at the limit leaves the rest worse."""
+    market.set_price("19.7", move_uniswap=False)
     assert 1 / 1.03 < ltv_of(market, shorter) < 1
     part = market.tokens(50)
     swap_for(market, puppet, shorter, part, most_cost(market, part))
