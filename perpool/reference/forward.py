@@ -373,7 +373,7 @@ class ForwardPool(Pool):
         debt_value = mul_div_up(debt, price, PRICE_SCALE)
         if debt_value <= share_of_down(collateral, self.leg.liquidation_ltv):
             raise PoolError("healthy position")
-        dust_value = mul_div_up(self.leg.min_debt, price, PRICE_SCALE)
+        dust_value = mul_div_up(self.leg.min_debt, price, PRICE_SCALE) + 1
         value, bonus, exhausts = liquidation.terms(self.leg, debt_value, collateral, dust_value)
         tokens = debt
         if value != debt_value:

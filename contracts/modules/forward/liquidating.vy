@@ -151,7 +151,8 @@ def _liquidation_terms(state: IPool.State, borrower: address) -> (uint256, uint2
     debt_value: uint256 = shorts._value_up(debt, price)
     if debt_value <= wad_math._share_of_down(collateral, market.CONFIG.leg.liquidation_ltv):
         errors._healthy()
-    dust_value: uint256 = shorts._value_up(market.CONFIG.leg.min_debt, price)
+    # a unit above, so that the tokens that the rest is worth are not below it by rounding
+    dust_value: uint256 = shorts._value_up(market.CONFIG.leg.min_debt, price) + 1
     value: uint256 = 0
     bonus: uint256 = 0
     exhausts: bool = False

@@ -169,7 +169,7 @@ def terms_of(market: Market, account: Account) -> tuple[int, int, int, int, bool
         leg,
         value_up(debt, price),
         market.forward.position(account).collateral,
-        value_up(leg.min_debt, price),
+        value_up(leg.min_debt, price) + 1,
     )
     full = value == value_up(debt, price)
     most = debt if full else min(value * E36 // price, debt)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from perpool.evm import Account, Contract, Evm, reverts
@@ -231,6 +233,35 @@ def test_liquidate__whole_where_the_rest_would_be_dust(
     market.forward.remove_margin(MAX, shorter, shorter, sender=shorter)
     assert market.usdt.balanceOf(shorter) == held - seized
     check_balances(market, shorter)
+
+
+def test_liquidate__at_the_edge_of_dust(market: Market, stranger: Account, evm: Evm) -> None:
+    """Where the terms leave a position the least that it may owe, to the unit of value."""
+    shorter = market.short("shorter", margin=market.usd(40), tokens=market.tokens(4))
+    least = market.forward_leg.min_debt
+
+    def left_at(answer: int) -> int:
+        with evm.anchor():
+            market.feed.set(answer)
+            _, most, debt, _, _ = terms_of(market, shorter)
+            return debt - most
+
+    # the price above which nothing is left, as what is left would be dust
+    low, high = 16 * 10**8, 18 * 10**8
+    assert left_at(high) == 0 < least < left_at(low + 10**7)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if left_at(middle) == 0 else (middle, high)
+    for answer in range(low - 40, high + 5):
+        for by_purchase in (False, True):
+            with evm.anchor():
+                market.set_price(Decimal(answer) / 10**8)
+                if by_purchase:
+                    market.forward.liquidate_by_purchase(shorter, stranger, sender=stranger)
+                else:
+                    liquidate(market, shorter, stranger)
+                owed = market.forward.debt_of(shorter)
+                assert owed == 0 or owed >= least
 
 
 @pytest.mark.parametrize("price", ["16.1", 17, 18, "18.5", "18.9", "19.03"])
