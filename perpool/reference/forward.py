@@ -93,7 +93,9 @@ class ForwardPool(Pool):
             raise PoolError("slippage")
         debt_shares = self.debt_shares[on_behalf] + shares
         collateral = self.collateral_of[on_behalf] + arrived + proceeds
-        self._check_safe(self.ledger.debt_of_shares(state, debt_shares), collateral, price)
+        debt = self.ledger.debt_of_shares(state, debt_shares)
+        self.ledger.check_dust(debt)
+        self._check_safe(debt, collateral, price)
         self._settle(state, on_behalf, collateral, debt_shares)
         self.opened_block[on_behalf] = self.world.block_number
         self.sold[on_behalf] = half(self.sold[on_behalf] + token_amount)
@@ -407,11 +409,11 @@ class ForwardPool(Pool):
         before = self.proceeds[account]
         self.sold[account] = mul_div_down(self.sold[account], left, old)
         self.proceeds[account] = mul_div_down(before, left, old)
+        self.ledger.check_dust(self.ledger.debt_of_shares(state, left))
         self._settle(state, account, collateral, left)
         return state, before - self.proceeds[account]
 
     def _settle(self, state: State, account: str, collateral: int, debt_shares: int) -> None:
-        self.ledger.check_dust(state, debt_shares)
         self._store(state)
         old = self.debt_shares[account]
         self.collateral_of[account] = bits(collateral, 96)

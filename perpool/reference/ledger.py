@@ -204,9 +204,9 @@ class Ledger:
         if assets > state.cash:
             raise PoolError("insufficient cash")
 
-    def check_dust(self, state: State, debt_shares: int) -> None:
+    def check_dust(self, debt: int) -> None:
         """A position owes nothing or at least `min_debt`."""
-        if debt_shares and self.debt_of_shares(state, debt_shares) < self.leg.min_debt:
+        if 0 < debt < self.leg.min_debt:
             raise PoolError("below minimum debt")
 
     def check_packable(self, state: State) -> None:

@@ -251,8 +251,6 @@ class Pool(ABC):
                 funding_wad=state.funding_wad,
                 interest=interest,
                 fee_shares=fee_shares,
-                total_assets=state.supply_assets,
-                total_debt=state.debt_assets,
             )
         return state
 
@@ -345,7 +343,8 @@ class Pool(ABC):
         elif receiver in (self.name, NOBODY):
             raise PoolError("bad receiver")
         if receiver != NOBODY:
-            before.append((receiver, self.shares[receiver]))
+            if receiver != sender:
+                before.append((receiver, self.shares[receiver]))
             self.shares[receiver] = word(self.shares[receiver] + shares)
         self._log("Transfer", sender=sender, receiver=receiver, value=shares)
         for account, held in before:

@@ -118,6 +118,7 @@ class ReversePool(Pool):
         state = state.move(debt_assets=-repaid, debt_shares=-shares)
         left = collateral - collateral_out
         debt_left = self.ledger.debt_of_shares(state, debt_shares - shares)
+        self.ledger.check_dust(debt_left)
         if word(debt_left * collateral) > word(debt * left):
             raise PoolError("unhealthy position")
         self._settle(state, on_behalf, left, debt_shares - shares)
@@ -171,6 +172,7 @@ class ReversePool(Pool):
         if seized == collateral and left:
             state = self._write_off(state, borrower, left)
             left = 0
+        self.ledger.check_dust(self.ledger.debt_of_shares(state, left))
         self._settle(state, borrower, collateral - seized, left)
         self._log(
             "Liquidate",
@@ -247,7 +249,9 @@ class ReversePool(Pool):
         self._check_debt_limits(state)
         collateral = self.collateral_of[on_behalf]
         debt_shares = self.debt_shares[on_behalf] + shares
-        self._check_new_risk(collateral, self.ledger.debt_of_shares(state, debt_shares))
+        debt = self.ledger.debt_of_shares(state, debt_shares)
+        self.ledger.check_dust(debt)
+        self._check_new_risk(collateral, debt)
         self._settle(state, on_behalf, collateral, debt_shares)
         self._log(
             "Borrow",
@@ -273,7 +277,9 @@ class ReversePool(Pool):
         if assets == 0:
             raise PoolError("zero amount")
         state = state.move(debt_assets=-assets, debt_shares=-shares)
-        self._settle(state, on_behalf, self.collateral_of[on_behalf], debt_shares - shares)
+        left = debt_shares - shares
+        self.ledger.check_dust(self.ledger.debt_of_shares(state, left))
+        self._settle(state, on_behalf, self.collateral_of[on_behalf], left)
         self._log(
             "Repay",
             caller=caller,
@@ -320,7 +326,6 @@ class ReversePool(Pool):
             raise PoolError("unhealthy position")
 
     def _settle(self, state: State, account: str, collateral: int, debt_shares: int) -> None:
-        self.ledger.check_dust(state, debt_shares)
         self._store(state)
         old = self.debt_shares[account]
         self.collateral_of[account] = half(collateral)
