@@ -158,8 +158,9 @@ class Side:
     def fund(self, percent_a_year: float, *, age: int = 0) -> None:
         """Funding that this side's borrowers collect where positive, taken in by the pool."""
         rate = self.direction * wad(percent_a_year)
-        self.market.funding.set_at(self.market.token, rate, self.evm.timestamp - age)
-        self.pool.sync_funding()
+        with self.evm.same_block():
+            self.market.funding.set_at(self.market.token, rate, self.evm.timestamp - age)
+            self.pool.sync_funding()
 
     def set_caps(self, supply: int = NO_CAP, debt: int = NO_CAP, leg: int = NO_CAP) -> None:
         self.market.factory.set_caps(self.pool, supply, debt, leg, sender=self.market.owner)

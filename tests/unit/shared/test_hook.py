@@ -1,0 +1,346 @@
+"""The hook of both pools: told after every change, and without any power over it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from perpool.evm import Account, Contract, Receipt, Reverted, reverts
+from tests.market import MAX, ZERO_ADDRESS
+from tests.pools import DAY, Side
+
+
+@pytest.fixture
+def lender(side: Side) -> Account:
+    """With half of the pool's assets in hand for more."""
+    side.give("lender", 1_000)
+    return side.lend(1_000)
+
+
+@pytest.fixture
+def borrower(side: Side, lender: Account) -> Account:
+    return side.owe(400)
+
+
+@pytest.fixture
+def hook(side: Side, lender: Account, borrower: Account) -> Contract:
+    return side.attach_hook()
+
+
+def told(receipt: Receipt, hook: Contract) -> list[tuple[Any, ...]]:
+    """(account, old shares, old debt shares, shares, debt shares) of each call, in order."""
+    return [tuple(event.args)[1:] for event in receipt.events("Told", hook)]
+
+
+def holdings(side: Side, account: Any) -> tuple[int, int]:
+    """(shares, debt shares)"""
+    return side.pool.balanceOf(account), side.pool.debt_shares_of(account)
+
+
+Change = Callable[[Side], Receipt]
+
+
+def _lenders(name: str) -> Change:
+    def change(side: Side) -> Receipt:
+        lender = side.evm.account("lender")
+        amount = side.whole(100)
+        arguments = {
+            "deposit": (amount, lender),
+            "mint": (amount, lender),
+            "withdraw": (amount, lender, lender),
+            "redeem": (side.pool.balanceOf(lender) // 10, lender, lender),
+        }[name]
+        return side.pool.function(name).transact(*arguments, sender=lender)
+
+    return change
+
+
+LENDERS = {name: _lenders(name) for name in ("deposit", "mint", "withdraw", "redeem")}
+
+
+def borrow_more(side: Side) -> Receipt:
+    side.owe(50)
+    return side.evm.last
+
+
+def repay(side: Side) -> Receipt:
+    payer = side.give("payer", 50)
+    borrower = side.evm.account("borrower")
+    return side.pool.repay.transact(side.whole(50), borrower, sender=payer)
+
+
+def wind_down(side: Side) -> Receipt:
+    """The pool's own way of paying with the collateral, for half of the debt."""
+    market, borrower = side.market, side.evm.account("borrower")
+    if side.name == "reverse":
+        market.give(borrower, usdt=market.usd(200))
+        return side.pool.deleverage.transact(
+            market.tokens(20), market.usd(200), borrower, borrower, b"", sender=borrower
+        )
+    return side.pool.close_short.transact(
+        market.tokens(200),
+        MAX,
+        MAX,
+        borrower,
+        borrower,
+        market.swapper,
+        market.buy_route,
+        sender=borrower,
+    )
+
+
+def liquidate(side: Side) -> Receipt:
+    """Everything, at a price at which the collateral is worth less than the debt."""
+    side.market.set_price("4.5" if side.name == "reverse" else "22", move_uniswap=False)
+    liquidator = side.give("liquidator", 400)
+    borrower = side.evm.account("borrower")
+    return side.pool.liquidate.transact(borrower, MAX, liquidator, b"", sender=liquidator)
+
+
+BORROWERS = {
+    "borrow": borrow_more,
+    "repay": repay,
+    "wind down": wind_down,
+    "liquidate": liquidate,
+}
+
+
+# --- told
+
+
+@pytest.mark.parametrize("change", LENDERS.values(), ids=LENDERS)
+def test_hook__told_of_lenders(side: Side, hook: Contract, change: Change) -> None:
+    lender = side.evm.account("lender")
+    before = holdings(side, lender)
+    receipt = change(side)
+    after = holdings(side, lender)
+    assert before[0] != after[0]
+    assert told(receipt, hook) == [(lender.address, *before, *after)]
+
+
+@pytest.mark.parametrize("change", BORROWERS.values(), ids=BORROWERS)
+def test_hook__told_of_borrowers(side: Side, hook: Contract, change: Change) -> None:
+    borrower = side.evm.account("borrower")
+    before = holdings(side, borrower)
+    receipt = change(side)
+    after = holdings(side, borrower)
+    assert before[1] != after[1]
+    assert told(receipt, hook) == [(borrower.address, *before, *after)]
+
+
+def test_hook__told_of_both_ends_of_a_transfer(side: Side, hook: Contract) -> None:
+    lender, borrower = side.evm.account("lender"), side.evm.account("borrower")
+    spender = side.evm.account("spender")
+    side.pool.approve(spender, MAX, sender=lender)
+    for call, sender in (
+        (lambda **options: side.pool.transfer.transact(borrower, 7, **options), lender),
+        (
+            lambda **options: side.pool.transferFrom.transact(lender, borrower, 7, **options),
+            spender,
+        ),
+    ):
+        before = [holdings(side, account) for account in (lender, borrower)]
+        receipt = call(sender=sender)
+        after = [holdings(side, account) for account in (lender, borrower)]
+        assert told(receipt, hook) == [
+            (lender.address, *before[0], *after[0]),
+            (borrower.address, *before[1], *after[1]),
+        ]
+
+
+def test_hook__told_once_of_a_transfer_to_oneself(side: Side, hook: Contract) -> None:
+    """With what was held before, not with what was held in between."""
+    lender = side.evm.account("lender")
+    before = holdings(side, lender)
+    receipt = side.pool.transfer.transact(lender, before[0] // 2, sender=lender)
+    assert told(receipt, hook) == [(lender.address, *before, *before)]
+
+
+def test_hook__told_once_of_a_pair_of_actions(side: Side, hook: Contract) -> None:
+    market, borrower = side.market, side.evm.account("borrower")
+    if side.name == "forward":
+        return
+    market.give(borrower, tokens=market.tokens(10), usdt=market.usd(50))
+    before = holdings(side, borrower)
+    receipt = side.pool.supply_collateral_and_borrow.transact(
+        market.tokens(10), market.usd(50), borrower, borrower, sender=borrower
+    )
+    between = holdings(side, borrower)
+    assert told(receipt, hook) == [(borrower.address, *before, *between)]
+    receipt = side.pool.repay_and_withdraw_collateral.transact(
+        market.usd(50), market.tokens(10), borrower, borrower, sender=borrower
+    )
+    assert told(receipt, hook) == [(borrower.address, *between, *holdings(side, borrower))]
+
+
+def test_hook__not_told_where_shares_and_debt_stay(side: Side, hook: Contract) -> None:
+    market, borrower = side.market, side.evm.account("borrower")
+    market.give(borrower, tokens=market.tokens(1), usdt=market.usd(1))
+    side.evm.warp(DAY)
+    market.refresh_price()
+    add, remove, amount = {
+        "reverse": ("supply_collateral", "withdraw_collateral", market.tokens(1)),
+        "forward": ("add_margin", "remove_margin", market.usd(1)),
+    }[side.name]
+    for receipt in (
+        side.pool.function(add).transact(amount, borrower, sender=borrower),
+        side.pool.function(remove).transact(amount, borrower, borrower, sender=borrower),
+        side.pool.approve.transact(borrower, 1, sender=borrower),
+        side.pool.sync_funding.transact(),
+    ):
+        assert told(receipt, hook) == []
+
+
+def test_hook__told_before_tokens_move(side: Side, hook: Contract) -> None:
+    lender = side.evm.account("lender")
+    side.pool.withdraw(side.whole(1), lender, lender, sender=lender)
+    names = [(event.name, event.address) for event in side.evm.last.logs]
+    assert names == [
+        ("Accrue", side.pool.address),
+        ("Withdraw", side.pool.address),
+        ("Transfer", side.pool.address),
+        ("Told", hook.address),
+        *([("Transfer", side.asset.address)]),
+    ]
+
+
+def test_hook__none_attached(side: Side, lender: Account) -> None:
+    hook = side.attach_hook()
+    side.market.factory.set_hook(side.pool, ZERO_ADDRESS, sender=side.market.owner)
+    receipt = LENDERS["deposit"](side)
+    assert told(receipt, hook) == []
+    assert side.pool.hook() == ZERO_ADDRESS
+
+
+# --- without power
+
+EVERYTHING = LENDERS | BORROWERS
+
+
+def _outcome(side: Side, change: Change, at: int) -> tuple[list[Any], list[Any]]:
+    """What a change at that time leads to, and what the hook has to do with it."""
+    with side.evm.anchor():
+        side.evm.warp(at - side.evm.timestamp)
+        receipt = change(side)
+        hook_events = [each for each in receipt.logs if each.name in ("Told", "HookFailed")]
+        holders = [side.evm.account(name) for name in ("lender", "borrower", "liquidator", "payer")]
+        outcome = [
+            receipt.return_value,
+            [each for each in receipt.logs if each not in hook_events],
+            side.pool.state(),
+            [holdings(side, holder) for holder in holders],
+            [side.asset.balanceOf(holder) for holder in holders],
+            [side.collateral.balanceOf(holder) for holder in holders],
+        ]
+        return outcome, hook_events
+
+
+@pytest.mark.parametrize("change", EVERYTHING.values(), ids=EVERYTHING)
+@pytest.mark.parametrize("misdeed", ["fail", "burn_gas"])
+def test_hook__failing_changes_nothing(
+    side: Side, hook: Contract, change: Change, misdeed: str
+) -> None:
+    at = side.evm.timestamp + DAY // 2
+    expected, (good,) = _outcome(side, change, at)
+    assert good.name == "Told"
+
+    hook.function(misdeed)()
+    outcome, (bad,) = _outcome(side, change, at)
+
+    assert outcome == expected
+    assert (bad.name, bad.address) == ("HookFailed", side.pool.address)
+    assert (bad.hook, bad.account) == (hook.address, good.account)
+
+
+@pytest.mark.parametrize("change", EVERYTHING.values(), ids=EVERYTHING)
+@pytest.mark.parametrize("entry", ["deposit", "transfer", "sync_funding", "repay"])
+def test_hook__cannot_enter_the_pool(
+    side: Side, hook: Contract, change: Change, entry: str
+) -> None:
+    """Though it has shares, assets and an allowance to enter with."""
+    _arm(side, hook)
+    data = {
+        "deposit": side.pool.deposit.encode(side.whole(1), hook),
+        "transfer": side.pool.transfer.encode(side.evm.account("thief"), 1),
+        "sync_funding": side.pool.sync_funding.encode(),
+        "repay": side.pool.repay.encode(side.whole(1), side.evm.account("borrower")),
+    }[entry]
+    # outside of a pool's call it all goes through
+    side.evm.call(side.pool, data, sender=hook, static=False)
+    hook.prepare_call(side.pool, data)
+
+    receipt = change(side)
+
+    assert [event.success for event in receipt.events("Called", hook)] == [False]
+    assert len(told(receipt, hook)) == 1
+
+
+def _arm(side: Side, hook: Contract) -> None:
+    side.asset.mint(hook, side.whole(10), sender=side.market.owner)
+    side.asset.approve(side.pool, MAX, sender=hook.address)
+    side.pool.deposit(side.whole(5), hook, sender=hook.address)
+
+
+def test_hook__may_use_the_other_pool(side: Side, hook: Contract) -> None:
+    other = side.other
+    hook.prepare_call(other.pool, other.pool.sync_funding.encode())
+    receipt = LENDERS["deposit"](side)
+    assert [event.success for event in receipt.events("Called", hook)] == [True]
+
+
+def test_hook__without_code(side: Side, lender: Account) -> None:
+    factory, owner = side.market.factory, side.market.owner
+    nobody = side.evm.account("nobody")
+    factory.allow_hook(nobody, True, sender=owner)
+    factory.set_hook(side.pool, nobody, sender=owner)
+    receipt = LENDERS["deposit"](side)
+    assert receipt.events("HookFailed") == []
+
+
+def test_hook__that_returns_megabytes(side: Side, hook: Contract) -> None:
+    """Nobody pays for copying them."""
+    with side.evm.same_block():
+        expected = LENDERS["deposit"](side).gas_used
+    # RETURN(0, 0x6000): 24,576 zeroes for 4,000 gas
+    side.evm.set_code(hook, bytes.fromhex("6160005ff3"))
+    with side.evm.same_block():
+        receipt = LENDERS["deposit"](side)
+    assert receipt.events("HookFailed") == []
+    assert receipt.gas_used < expected
+
+
+# --- gas
+
+
+@pytest.mark.parametrize("change", [LENDERS["deposit"], repay], ids=["deposit", "repay"])
+def test_hook__cannot_be_starved(side: Side, hook: Contract, change: Change) -> None:
+    """With any gas limit a call fails whole, or the hook has had all it asked for."""
+    side.evm.gas_limit, full = 30_000_000, side.evm.gas_limit
+    hook.burn_gas()
+    outcomes = set()
+    with side.evm.anchor():
+        spent = change(side).gas_used
+    low, step = 60_000, 1_500
+    try:
+        for limit in range(low, spent + 60_000, step):
+            side.evm.gas_limit = limit
+            outcomes.add(_try(side, hook, change, spent))
+    finally:
+        side.evm.gas_limit = full
+    assert outcomes == {"OutOfGas", "insufficient gas", "told"}
+
+
+def _try(side: Side, hook: Contract, change: Change, spent: int) -> str:
+    with side.evm.anchor():
+        try:
+            receipt = change(side)
+        except Reverted as error:
+            return error.reason
+        assert receipt.gas_used >= spent - 5_000, "the hook had less than its gas"
+        return "told"
+
+
+def test_hook__starved_reverts_with_its_reason(side: Side, hook: Contract) -> None:
+    lender = side.evm.account("lender")
+    with reverts("insufficient gas"):
+        side.pool.transfer(side.evm.account("receiver"), 1, sender=lender, gas=140_000)
