@@ -173,7 +173,7 @@ def _peek() -> IPool.State:
 
     # while the funding was fresh the rate carried the premium, the rest of the time it did not
     fresh_until: uint256 = min(
-        state.funding_time + market.CONFIG.leg.funding_max_age, block.timestamp
+        unsafe_add(state.funding_time, market.CONFIG.leg.funding_max_age), block.timestamp
     )
     base: uint256 = rate_model._base_rate(market.CONFIG.leg, state.debt_assets, state.supply_assets)
     state.borrow_rate = base
@@ -184,31 +184,31 @@ def _peek() -> IPool.State:
         )
         state.borrow_rate = min(base + premium, market.CONFIG.leg.rate_cap)
         interest = rate_model._interest(
-            state.debt_assets, state.borrow_rate, fresh_until - started_at
+            state.debt_assets, state.borrow_rate, unsafe_sub(fresh_until, started_at)
         )
         started_at = fresh_until
     if started_at < block.timestamp:
         interest += rate_model._interest(
-            state.debt_assets + interest, base, block.timestamp - started_at
+            state.debt_assets + interest, base, unsafe_sub(block.timestamp, started_at)
         )
 
-    # debt is at most supply, so what fits the supply fits both
-    interest = min(interest, MAX_UINT128 - state.supply_assets)
+    # debt is at most supply, and supply at most 2**128 - 1: with what still fits the supply neither overflows, and
+    # the fee's share of it, at most 255/1000, is less than all of it
+    interest = min(interest, unsafe_sub(MAX_UINT128, state.supply_assets))
     state.interest = interest
-    state.debt_assets += interest
-    state.supply_assets += interest
-
-    fee_assets: uint256 = interest * (state.flags >> 8) // 1000
+    state.debt_assets = unsafe_add(state.debt_assets, interest)
+    state.supply_assets = unsafe_add(state.supply_assets, interest)
+    fee_assets: uint256 = unsafe_div(unsafe_mul(interest, state.flags >> 8), 1000)
     if fee_assets > 0:
         fee_shares: uint256 = wad_math._mul_div_down(
             fee_assets,
-            state.supply_shares + market.VIRTUAL_SHARES,
-            state.supply_assets - fee_assets + 1,
+            unsafe_add(state.supply_shares, market.VIRTUAL_SHARES),
+            unsafe_add(unsafe_sub(state.supply_assets, fee_assets), 1),
         )
-        fee_shares = min(fee_shares, MAX_UINT128 - state.supply_shares)
+        fee_shares = min(fee_shares, unsafe_sub(MAX_UINT128, state.supply_shares))
         state.fee_shares = fee_shares
-        state.supply_shares += fee_shares
-        state.reserve_shares += fee_shares
+        state.supply_shares = unsafe_add(state.supply_shares, fee_shares)
+        state.reserve_shares = unsafe_add(state.reserve_shares, fee_shares)
     return state
 
 
