@@ -110,7 +110,7 @@ def liquidate_by_purchase(borrower: address, receiver: address) -> (uint256, uin
     swapper: address = empty(address)
     route: Bytes[256] = b""
     swapper, route = staticcall IPoolFactory(market.FACTORY).liquidation_swapper(self)
-    cost, bought = trades._swap(swapper, False, budget - tip, amount_out, route)
+    cost, bought = trades._buy(swapper, budget - tip, amount_out, route)
     if bought < most:
         errors._slippage()
     repaid: uint256 = most

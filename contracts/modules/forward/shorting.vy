@@ -57,11 +57,10 @@ def open_short(
     state.debt_assets += token_amount
     state.debt_shares += shares
     ledger._check_debt_limits(state)
-    trades._count_in_block(token_amount)
     price: uint256 = shorts._upper_price()
     worth: uint256 = shorts._value_up(token_amount, price)
     least: uint256 = wad_math._share_of_up(worth, WAD - market.CONFIG.leg.max_slippage)
-    proceeds: uint256 = trades._swap(swapper, True, token_amount, 0, route)[1]
+    proceeds: uint256 = trades._sell(swapper, token_amount, route)
     if proceeds < max(min_proceeds, least):
         errors._slippage()
 
@@ -76,6 +75,7 @@ def open_short(
     shorts.sold_word[on_behalf] = packing._pack_halves(
         (sold & packing.MAX_UINT128) + token_amount, (sold >> 128) + proceeds
     )
+    trades._count_in_block(token_amount)
     trades._book(token_amount, 0)
     log IForwardPool.OpenShort(
         caller=msg.sender,
@@ -127,7 +127,7 @@ def close_short(
 
     cost: uint256 = 0
     bought: uint256 = 0
-    cost, bought = trades._swap(swapper, False, min(max_cost, collateral), assets, route)
+    cost, bought = trades._buy(swapper, min(max_cost, collateral), assets, route)
     if bought < assets:
         errors._bad_swap()
     spent: uint256 = cost

@@ -77,27 +77,46 @@ def _book(token_sold: uint256, token_bought: uint256):
 
 
 @internal
-def _swap(
-    swapper: address, is_sale: bool, amount_in: uint256, amount_out: uint256, route: Bytes[256]
+def _sell(swapper: address, token_amount: uint256, route: Bytes[256]) -> uint256:
+    """
+    @notice Has an adapter sell tokens. Nothing of the pool is stored yet and the pool is locked, so
+            whoever reads it meanwhile sees it as it was before; the same holds for `_buy`.
+    @return USDT that came in, by the pool's own balance.
+    """
+    self._check_swapper(swapper)
+    token: address = market.CONFIG.asset
+    usdt: address = market.CONFIG.collateral
+    before: uint256 = staticcall IERC20(usdt).balanceOf(self)
+    tokens._push(token, swapper, token_amount)
+    extcall ISwapper(swapper).swap_exact_in(token, usdt, token_amount, route)
+    return staticcall IERC20(usdt).balanceOf(self) - before
+
+
+@internal
+def _buy(
+    swapper: address, budget: uint256, token_amount: uint256, route: Bytes[256]
 ) -> (uint256, uint256):
     """
-    @notice Sells tokens for USDT or buys them with it. Sends `amount_in` to an adapter to be swapped for `amount_out`, or all of it where that is zero. Nothing of
-            the pool is stored yet and the pool is locked, so whoever reads it meanwhile sees it as it was before.
-    @return What was spent and what came in, by the pool's own balances.
+    @notice Has an adapter buy `token_amount` for at most `budget` USDT, or for all of it where
+            `token_amount` is zero.
+    @return USDT spent and tokens that came in, by the pool's own balances.
     """
+    self._check_swapper(swapper)
+    token: address = market.CONFIG.asset
+    usdt: address = market.CONFIG.collateral
+    usdt_before: uint256 = staticcall IERC20(usdt).balanceOf(self)
+    token_before: uint256 = staticcall IERC20(token).balanceOf(self)
+    tokens._push(usdt, swapper, budget)
+    if token_amount == 0:
+        extcall ISwapper(swapper).swap_exact_in(usdt, token, budget, route)
+    else:
+        extcall ISwapper(swapper).swap_exact_out(usdt, token, token_amount, budget, route)
+    spent: uint256 = usdt_before - staticcall IERC20(usdt).balanceOf(self)
+    return spent, staticcall IERC20(token).balanceOf(self) - token_before
+
+
+@internal
+@view
+def _check_swapper(swapper: address):
     if not staticcall IPoolFactory(market.FACTORY).is_swapper(swapper):
         errors._unknown_swapper()
-    token_in: address = market.CONFIG.collateral
-    token_out: address = market.CONFIG.asset
-    if is_sale:
-        token_in = market.CONFIG.asset
-        token_out = market.CONFIG.collateral
-    before_in: uint256 = staticcall IERC20(token_in).balanceOf(self)
-    before_out: uint256 = staticcall IERC20(token_out).balanceOf(self)
-    tokens._push(token_in, swapper, amount_in)
-    if amount_out == 0:
-        extcall ISwapper(swapper).swap_exact_in(token_in, token_out, amount_in, route)
-    else:
-        extcall ISwapper(swapper).swap_exact_out(token_in, token_out, amount_out, amount_in, route)
-    spent: uint256 = before_in - staticcall IERC20(token_in).balanceOf(self)
-    return spent, staticcall IERC20(token_out).balanceOf(self) - before_out
