@@ -221,6 +221,7 @@ class _Planner:
             self.factory,
             (*map(Ref, pools), *map(InitcodeHash, pools), Ref("Operators")),
         )
+        yield Deploy("Lens", compile_contract("Lens"))
         yield Deploy(
             "UniswapV3Swapper",
             compile_contract("UniswapV3Swapper"),
