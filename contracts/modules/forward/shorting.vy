@@ -57,6 +57,7 @@ def open_short(
     state.debt_assets += token_amount
     state.debt_shares += shares
     ledger._check_debt_limits(state)
+    trades._count_in_block(token_amount)
     price: uint256 = shorts._upper_price()
     worth: uint256 = shorts._value_up(token_amount, price)
     least: uint256 = wad_math._share_of_up(worth, WAD - market.CONFIG.leg.max_slippage)
@@ -75,7 +76,6 @@ def open_short(
     shorts.sold_word[on_behalf] = packing._pack_halves(
         (sold & packing.MAX_UINT128) + token_amount, (sold >> 128) + proceeds
     )
-    trades._count_in_block(token_amount)
     trades._book(token_amount, 0)
     log IForwardPool.OpenShort(
         caller=msg.sender,

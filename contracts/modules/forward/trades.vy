@@ -79,8 +79,8 @@ def _book(token_sold: uint256, token_bought: uint256):
 @internal
 def _sell(swapper: address, token_amount: uint256, route: Bytes[256]) -> uint256:
     """
-    @notice Has an adapter sell tokens. Nothing of the pool is stored yet and the pool is locked, so
-            whoever reads it meanwhile sees it as it was before; the same holds for `_buy`.
+    @notice Has an adapter sell tokens. No total and no position is stored yet and the pool is locked,
+            so whoever reads it meanwhile sees it as it was before; the same holds for `_buy`.
     @return USDT that came in, by the pool's own balance.
     """
     self._check_swapper(swapper)
