@@ -598,9 +598,20 @@ class Chain:
         try:
             yield
         finally:
+            self._empty_pool()
             if not self.rpc("evm_revert", mark):
                 raise ChainError(f"anvil has no snapshot {mark} any more")
             self._nonces.clear()
+
+    def _empty_pool(self) -> None:
+        """Let anvil forget what it has just mined.
+
+        It does so a moment after it gives the receipt. A transaction that is still there when the
+        state is reverted counts for its sender's next nonce, and so leaves a gap.
+        """
+        deadline = time.monotonic() + 1
+        while int(self.rpc("txpool_status")["pending"], 16) and time.monotonic() < deadline:
+            time.sleep(0.001)
 
     def send_block(self, calls: Iterable[Call], *, timestamp: int | None = None) -> list[Receipt]:
         """Send transactions that share one block, in this order, and give all their receipts.

@@ -330,3 +330,12 @@ def test_anchor(chain: Chain, probe: Contract) -> None:
     assert probe.word() == 0
     probe.set_word(2, sender=LENDER)
     assert canonical(probe) == canonical(probe.address)
+
+
+def test_anchor__right_after_a_transaction(chain: Chain, probe: Contract) -> None:
+    for sender in (LENDER, ALICE):
+        for word in range(1, 30):
+            with chain.anchor():
+                probe.set_word(word, sender=sender)
+            assert int(chain.rpc("txpool_status")["pending"], 16) == 0
+    assert probe.word() == 0
