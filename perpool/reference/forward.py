@@ -14,6 +14,7 @@ from perpool.reference.arithmetic import (
     half,
     mul_div_down,
     mul_div_up,
+    refuse,
     share_of_down,
     share_of_up,
     word,
@@ -76,7 +77,7 @@ class ForwardPool(Pool):
     ) -> int:
         """Returns the proceeds, at least the oracle's higher value less max_slippage."""
         if self.world.now > deadline:
-            raise PoolError("deadline passed")
+            refuse("deadline passed")
         self._check_operator(caller, on_behalf)
         arrived = self._pull(self.collateral, caller, margin)
         state = self._accrue()
@@ -90,7 +91,7 @@ class ForwardPool(Pool):
         least = share_of_up(worth, WAD - self.leg.max_slippage)
         proceeds = self._swap(swapper, token_amount, 0, sale=True)[1]
         if proceeds < max(min_proceeds, least):
-            raise PoolError("slippage")
+            refuse("slippage")
         debt_shares = self.debt_shares[on_behalf] + shares
         collateral = self.collateral_of[on_behalf] + arrived + proceeds
         debt = self.ledger.debt_of_shares(state, debt_shares)
@@ -133,7 +134,7 @@ class ForwardPool(Pool):
         leaves the LTV within max_ltv or no higher than it was.
         """
         if self.world.now > deadline:
-            raise PoolError("deadline passed")
+            refuse("deadline passed")
         self._check_operator(caller, on_behalf)
         self._check_receiver(receiver)
         state = self._accrue()
@@ -141,10 +142,10 @@ class ForwardPool(Pool):
         debt = self.ledger.debt_of_shares(state, debt_shares)
         assets, shares = self.ledger.split_repayment(state, token_amount, debt_shares)
         if assets == 0:
-            raise PoolError("zero amount")
+            refuse("zero amount")
         cost, bought = self._swap(swapper, min(max_cost, collateral), assets, sale=False)
         if bought < assets:
-            raise PoolError("bad swap")
+            refuse("bad swap")
         whole = shares == debt_shares
         state, released = self._reduce(
             state, on_behalf, assets, shares, collateral if whole else cost
@@ -153,7 +154,7 @@ class ForwardPool(Pool):
             price = self.world.prices.for_liquidation()
             worth = mul_div_down(assets, price, PRICE_SCALE)
             if cost > share_of_down(worth, WAD + self.leg.max_slippage):
-                raise PoolError("slippage")
+                refuse("slippage")
             debt_left = self.ledger.debt_of_shares(state, debt_shares - shares)
             if word(debt_left * collateral) > word(debt * (collateral - cost)):
                 self._check_safe(debt_left, collateral - cost, price)
@@ -179,12 +180,12 @@ class ForwardPool(Pool):
         state = self._accrue()
         debt_shares = self.debt_shares[on_behalf]
         if debt_shares == 0:
-            raise PoolError("no debt")
+            refuse("no debt")
         asked = min(assets, self.ledger.debt_of_shares(state, debt_shares))
         received = self._pull(self.asset, caller, asked)
         repaid, shares = self.ledger.split_repayment(state, received, debt_shares)
         if repaid == 0:
-            raise PoolError("zero amount")
+            refuse("zero amount")
         state, _ = self._reduce(state, on_behalf, repaid, shares, 0)
         self._log(
             "Repay",
@@ -203,7 +204,7 @@ class ForwardPool(Pool):
         self._check_receiver(on_behalf)
         arrived = self._pull(self.collateral, caller, usdt_amount)
         if arrived == 0:
-            raise PoolError("zero amount")
+            refuse("zero amount")
         self.collateral_of[on_behalf] = bits(self.collateral_of[on_behalf] + arrived, 96)
         self._log(
             "AddMargin",
@@ -222,9 +223,9 @@ class ForwardPool(Pool):
         collateral = self.collateral_of[on_behalf]
         out = collateral if usdt_amount == MAX_UINT256 else usdt_amount
         if out == 0:
-            raise PoolError("zero amount")
+            refuse("zero amount")
         if out > collateral:
-            raise PoolError("insufficient collateral")
+            refuse("insufficient collateral")
         if self.debt_shares[on_behalf]:
             state = self.accrued()
             self.ledger.check_not_paused(state)
@@ -261,7 +262,7 @@ class ForwardPool(Pool):
             state, min(max_repay, terms.tokens), self.debt_shares[borrower]
         )
         if repaid == 0 and terms.tokens > 0:
-            raise PoolError("zero amount")
+            refuse("zero amount")
         seized = self.collateral_of[borrower]
         if repaid < terms.tokens or not terms.exhausts:
             seized = min(self._worth_with_bonus(repaid, terms), seized)
@@ -302,7 +303,7 @@ class ForwardPool(Pool):
         swapper = self.world.liquidation_swapper
         cost, bought = self._swap(swapper, word(budget - tip), wanted, sale=False)
         if bought < terms.tokens:
-            raise PoolError("slippage")
+            refuse("slippage")
         repaid = terms.tokens
         if terms.exhausts:
             repaid = min(bought, self.ledger.debt_of_shares(state, self.debt_shares[borrower]))
@@ -341,7 +342,7 @@ class ForwardPool(Pool):
         if self.cap_block == self.world.block_number:
             sold += self.sold_in_block
         if sold > self.block_cap:
-            raise PoolError("block cap")
+            refuse("block cap")
         self.cap_block, self.sold_in_block = self.world.block_number, sold
 
     def _swap(
@@ -368,14 +369,15 @@ class ForwardPool(Pool):
 
     def _terms(self, state: State, borrower: str) -> Terms:
         if self.world.block_number <= self.opened_block[borrower]:
-            raise PoolError("opened in this block")
+            refuse("opened in this block")
         price = self.world.prices.for_liquidation()
         debt = self.ledger.debt_of_shares(state, self.debt_shares[borrower])
         collateral = self.collateral_of[borrower]
         debt_value = mul_div_up(debt, price, PRICE_SCALE)
         if debt_value <= share_of_down(collateral, self.leg.liquidation_ltv):
-            raise PoolError("healthy position")
-        dust_value = mul_div_up(self.leg.min_debt, price, PRICE_SCALE) + 1
+            refuse("healthy position")
+        # a unit above, so that the tokens that the rest is worth are not below it by rounding
+        dust_value = mul_div_up(self.leg.min_debt, price, PRICE_SCALE) + 1 + 1
         value, bonus, exhausts = liquidation.terms(self.leg, debt_value, collateral, dust_value)
         tokens = debt
         if value != debt_value:
@@ -389,7 +391,7 @@ class ForwardPool(Pool):
     def _check_safe(self, debt: int, collateral: int, price: int) -> None:
         value = mul_div_up(debt, price, PRICE_SCALE)
         if value > share_of_down(collateral, self.leg.max_ltv):
-            raise PoolError("unhealthy position")
+            refuse("unhealthy position")
 
     def _reduce(
         self, state: State, account: str, repaid: int, shares: int, usdt_out: int

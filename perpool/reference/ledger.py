@@ -13,10 +13,10 @@ from typing import NamedTuple
 from perpool.reference import interest
 from perpool.reference.arithmetic import (
     MAX_UINT128,
-    PoolError,
     half,
     mul_div_down,
     mul_div_up,
+    refuse,
     word,
 )
 from perpool.reference.interest import LegParameters
@@ -195,19 +195,19 @@ class Ledger:
     def check_not_paused(self, state: State) -> None:
         """Raises "paused"."""
         if state.paused:
-            raise PoolError("paused")
+            refuse("paused")
 
     def check_cash(self, state: State, assets: int) -> None:
         """An amount above zero, which the pool has."""
         if assets == 0:
-            raise PoolError("zero amount")
+            refuse("zero amount")
         if assets > state.cash:
-            raise PoolError("insufficient cash")
+            refuse("insufficient cash")
 
     def check_dust(self, debt: int) -> None:
         """A position owes nothing or at least `min_debt`."""
         if 0 < debt < self.leg.min_debt:
-            raise PoolError("below minimum debt")
+            refuse("below minimum debt")
 
     def check_packable(self, state: State) -> None:
         """All totals fit their half words."""

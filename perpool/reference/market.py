@@ -11,7 +11,7 @@ everything as it was. What the pools log is in `events`, what their hooks hear i
 
 from __future__ import annotations
 
-from perpool.reference.arithmetic import PoolError, share_of_up
+from perpool.reference.arithmetic import refuse, share_of_up
 from perpool.reference.forward import ForwardPool
 from perpool.reference.interest import LegParameters
 from perpool.reference.reverse import ReversePool
@@ -58,20 +58,20 @@ class Market(World):
         """The reserve's part of interest from now on."""
         self._check_owner(caller)
         if fee_permille > MAX_FEE_PERMILLE:
-            raise PoolError("fee too high")
+            refuse("fee too high")
         self.pools[pool].set_controls(fee_permille=fee_permille)
 
     def set_hook(self, caller: str, pool: str, hook: str) -> None:
         """Attach an allowed hook; NOBODY detaches."""
         self._check_owner(caller)
         if hook != NOBODY and hook not in self.hooks:
-            raise PoolError("unknown hook")
+            refuse("unknown hook")
         self.pools[pool].set_controls(hook=hook)
 
     def set_paused(self, caller: str, pool: str, paused: bool) -> None:
         """The guardian may pause, the owner also end it."""
         if caller != self.owner and not (paused and caller == self.guardian):
-            raise PoolError("not owner or guardian")
+            refuse("not owner or guardian")
         self.pools[pool].set_controls(paused=paused)
 
     def request_reserve_withdrawal(self, caller: str, pool: str, shares: int) -> None:
@@ -83,21 +83,21 @@ class Market(World):
         """Take what was announced; the reserve keeps its floor, rounded up. Returns assets."""
         self._check_owner(caller)
         if receiver in (NOBODY, pool):
-            raise PoolError("bad receiver")
+            refuse("bad receiver")
         shares, ready_at = self.requests.get(pool, (0, 0))
         if shares == 0:
-            raise PoolError("nothing requested")
+            refuse("nothing requested")
         if self.now < ready_at:
-            raise PoolError("reserve locked")
+            refuse("reserve locked")
         at = self.pools[pool]
         with self.transaction():
             assets = at.withdraw_reserve(min(shares, at.accrued().reserve_shares), receiver)
             kept = at.ledger.to_assets_down(at.state, at.state.reserve_shares)
             if kept < share_of_up(at.state.supply_assets, at.leg.reserve_floor):
-                raise PoolError("reserve locked")
+                refuse("reserve locked")
         del self.requests[pool]
         return assets
 
     def _check_owner(self, caller: str) -> None:
         if caller != self.owner:
-            raise PoolError("ownable: caller is not the owner")
+            refuse("ownable: caller is not the owner")

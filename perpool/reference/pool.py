@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from perpool.reference.arithmetic import MAX_UINT128, MAX_UINT256, PoolError, word
+from perpool.reference.arithmetic import MAX_UINT128, MAX_UINT256, PoolError, refuse, word
 from perpool.reference.interest import LegParameters
 from perpool.reference.ledger import (
     CAPPED,
@@ -271,29 +271,29 @@ class Pool(ABC):
 
     def _check_operator(self, caller: str, account: str) -> None:
         if not self.world.is_operator(account, caller):
-            raise PoolError("not authorised")
+            refuse("not authorised")
 
     def _check_receiver(self, receiver: str) -> None:
         if receiver in (NOBODY, self.name):
-            raise PoolError("bad receiver")
+            refuse("bad receiver")
 
     def _check_supply_limits(self, state: State) -> None:
         self.ledger.check_not_paused(state)
         if max(state.supply_assets, state.supply_shares) >= HEADROOM:
-            raise PoolError("amount too large")
+            refuse("amount too large")
         if state.capped and state.supply_assets > self.supply_cap:
-            raise PoolError("supply cap")
+            refuse("supply cap")
 
     def _check_debt_limits(self, state: State) -> None:
         self.ledger.check_not_paused(state)
         if state.debt_shares >= HEADROOM:
-            raise PoolError("amount too large")
+            refuse("amount too large")
         if state.capped and state.debt_assets > self.debt_cap:
-            raise PoolError("debt cap")
+            refuse("debt cap")
 
     def _enter(self, caller: str, state: State, assets: int, shares: int, receiver: str) -> None:
         if shares == 0:
-            raise PoolError("zero amount")
+            refuse("zero amount")
         state = state.move(supply_assets=assets, supply_shares=shares)
         self._check_supply_limits(state)
         self._store(state)
@@ -323,12 +323,12 @@ class Pool(ABC):
         if caller == holder or allowed == MAX_UINT256:
             return
         if allowed < shares:
-            raise PoolError("insufficient allowance")
+            refuse("insufficient allowance")
         self.allowances[holder, caller] = allowed - shares
 
     def _transfer(self, holder: str, receiver: str, shares: int) -> None:
         if self.shares[holder] < shares:
-            raise PoolError("insufficient balance")
+            refuse("insufficient balance")
         self._check_receiver(receiver)
         self._move_shares(holder, receiver, shares)
 
@@ -338,10 +338,10 @@ class Pool(ABC):
         if sender != NOBODY:
             before.append((sender, self.shares[sender]))
             if self.shares[sender] < shares:
-                raise PoolError("insufficient balance")
+                refuse("insufficient balance")
             self.shares[sender] -= shares
         elif receiver in (self.name, NOBODY):
-            raise PoolError("bad receiver")
+            refuse("bad receiver")
         if receiver != NOBODY:
             if receiver != sender:
                 before.append((receiver, self.shares[receiver]))

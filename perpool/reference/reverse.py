@@ -7,10 +7,10 @@ from perpool.reference.arithmetic import (
     MAX_UINT128,
     MAX_UINT256,
     PRICE_SCALE,
-    PoolError,
     half,
     mul_div_down,
     mul_div_up,
+    refuse,
     share_of_down,
     share_of_up,
     word,
@@ -104,23 +104,23 @@ class ReversePool(Pool):
         state = self._accrue()
         collateral, debt_shares = self.collateral_of[on_behalf], self.debt_shares[on_behalf]
         if debt_shares == 0:
-            raise PoolError("no debt")
+            refuse("no debt")
         if collateral_out > collateral:
-            raise PoolError("insufficient collateral")
+            refuse("insufficient collateral")
         debt = self.ledger.debt_of_shares(state, debt_shares)
         repaid, shares = self.ledger.split_repayment(state, usdt_amount, debt_shares)
         if repaid == 0:
-            raise PoolError("zero amount")
+            refuse("zero amount")
         price = self.world.prices.for_liquidation()
         value_out = mul_div_up(collateral_out, price, PRICE_SCALE)
         if value_out > share_of_down(repaid, WAD + self.leg.max_slippage):
-            raise PoolError("slippage")
+            refuse("slippage")
         state = state.move(debt_assets=-repaid, debt_shares=-shares)
         left = collateral - collateral_out
         debt_left = self.ledger.debt_of_shares(state, debt_shares - shares)
         self.ledger.check_dust(debt_left)
         if word(debt_left * collateral) > word(debt * left):
-            raise PoolError("unhealthy position")
+            refuse("unhealthy position")
         self._settle(state, on_behalf, left, debt_shares - shares)
         self._log(
             "Deleverage",
@@ -156,7 +156,7 @@ class ReversePool(Pool):
         price = self.world.prices.for_liquidation()
         value = mul_div_down(collateral, price, PRICE_SCALE)
         if debt <= share_of_down(value, self.leg.liquidation_ltv):
-            raise PoolError("healthy position")
+            refuse("healthy position")
         terms = liquidation.terms(self.leg, debt, value, self.leg.min_debt)
         repaid, shares = self.ledger.split_repayment(
             state, min(max_repay, terms.repay), debt_shares
@@ -166,7 +166,7 @@ class ReversePool(Pool):
             worth = share_of_down(repaid, WAD + terms.bonus)
             seized = min(mul_div_down(worth, PRICE_SCALE, price), collateral)
         if repaid == 0 and terms.repay > 0:
-            raise PoolError("zero amount")
+            refuse("zero amount")
         state = state.move(debt_assets=-repaid, debt_shares=-shares)
         left = debt_shares - shares
         if seized == collateral and left:
@@ -202,7 +202,7 @@ class ReversePool(Pool):
     ) -> bool:
         """Lend cash to a contract within the call, for nothing."""
         if token != self.asset.name:
-            raise PoolError("bad token")
+            refuse("bad token")
         self.ledger.check_not_paused(self.state)
         self.ledger.check_cash(self.state, amount)
         self._log("FlashLoan", caller=caller, receiver=receiver, assets=amount)
@@ -226,9 +226,9 @@ class ReversePool(Pool):
         self._check_receiver(on_behalf)
         received = self._pull(self.collateral, caller, token_amount)
         if received == 0:
-            raise PoolError("zero amount")
+            refuse("zero amount")
         if self.collateral.balances[self.name] > self.collateral_cap:
-            raise PoolError("collateral cap")
+            refuse("collateral cap")
         self.collateral_of[on_behalf] = half(self.collateral_of[on_behalf] + received)
         self._log(
             "SupplyCollateral",
@@ -270,12 +270,12 @@ class ReversePool(Pool):
         state = self._accrue()
         debt_shares = self.debt_shares[on_behalf]
         if debt_shares == 0:
-            raise PoolError("no debt")
+            refuse("no debt")
         asked = min(usdt_amount, self.ledger.debt_of_shares(state, debt_shares))
         received = self._pull(self.asset, caller, asked)
         assets, shares = self.ledger.split_repayment(state, received, debt_shares)
         if assets == 0:
-            raise PoolError("zero amount")
+            refuse("zero amount")
         state = state.move(debt_assets=-assets, debt_shares=-shares)
         left = debt_shares - shares
         self.ledger.check_dust(self.ledger.debt_of_shares(state, left))
@@ -299,9 +299,9 @@ class ReversePool(Pool):
         collateral, debt_shares = self.collateral_of[on_behalf], self.debt_shares[on_behalf]
         out = collateral if token_amount == MAX_UINT256 else token_amount
         if out == 0:
-            raise PoolError("zero amount")
+            refuse("zero amount")
         if out > collateral:
-            raise PoolError("insufficient collateral")
+            refuse("insufficient collateral")
         if debt_shares:
             state = self.accrued()
             self.ledger.check_not_paused(state)
@@ -323,7 +323,7 @@ class ReversePool(Pool):
         lower = self.world.prices.bounds()[0]
         value = mul_div_down(collateral, lower, PRICE_SCALE)
         if debt > share_of_down(value, borrow_ltv(self.leg, self.world.prices.volatility)):
-            raise PoolError("unhealthy position")
+            refuse("unhealthy position")
 
     def _settle(self, state: State, account: str, collateral: int, debt_shares: int) -> None:
         self._store(state)

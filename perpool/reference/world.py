@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from perpool.reference.arithmetic import PoolError
+from perpool.reference.arithmetic import PoolError, refuse
 from perpool.reference.oracle import UNKNOWN_VOLATILITY
 
 NOBODY = "nobody"
@@ -51,7 +51,7 @@ class Token:
     def move(self, sender: str, receiver: str, amount: int) -> None:
         """Transfer. Raises "insufficient balance" as the tests' tokens do."""
         if self.balances[sender] < amount:
-            raise PoolError("insufficient balance")
+            refuse("insufficient balance")
         self.balances[sender] -= amount
         self.balances[receiver] += amount
 

@@ -74,6 +74,11 @@ class Arena:
         return self.venue == self.market.swapper
 
     @property
+    def treasury(self) -> str:
+        """Where the venue keeps what it trades."""
+        return self.market.pool.contract.address if self.is_uniswap else self.venue.address
+
+    @property
     def start_price(self) -> int:
         pair = self.market.pool.pair
         price: int = START_PRICE * 10 ** (36 + pair.quote_decimals - pair.base_decimals)
@@ -106,8 +111,9 @@ class Arena:
         model.hooks = {GOOD_HOOK, FAILING_HOOK}
         model.failing_hooks = {FAILING_HOOK}
         for account in (*ACTORS, VENUE):
-            model.token.balances[account] = market.token.balanceOf(self.addresses[account])
-            model.usdt.balances[account] = market.usdt.balanceOf(self.addresses[account])
+            address = self.treasury if account == VENUE else self.addresses[account]
+            model.token.balances[account] = market.token.balanceOf(address)
+            model.usdt.balances[account] = market.usdt.balanceOf(address)
         for name in POOLS:
             pool = self.contract(name)
             model.pools[name].set_caps(*pool.caps())
@@ -133,7 +139,9 @@ def deploy_arena(
         "pass_through": wad(50),
         "rate_cap": wad(150),
         "funding_max_age": 40_000,
-        "reserve_floor": wad("0.02"),
+        "base_rate": wad(10),
+        "slope1": wad(20),
+        "reserve_floor": wad("0.0005"),
     }
     base = deploy_market(
         evm,

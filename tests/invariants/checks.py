@@ -156,7 +156,7 @@ def check_step(
 
 def check_exit(step: Step, outcome: Outcome, before: Observation, facts: Facts) -> None:
     """EXT-1: no way out ends at a pause or a cap, and no way without risk at a price."""
-    if step.target not in before.pools or outcome.reason is None:
+    if step.target not in before.pools or outcome.reason is None or step.inner:
         return
     view = before.pools[step.target]
     forbidden: set[str] = set()

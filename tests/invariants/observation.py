@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -137,7 +138,7 @@ def read_balances(arena: Arena, seen: Observation, accounts: Iterable[str]) -> N
     """Bring token balances up to date: of the accounts, both pools and the venue."""
     market = arena.market
     for account in {*accounts, *POOLS, VENUE}:
-        address = arena.addresses[account]
+        address = arena.treasury if account == VENUE else arena.addresses[account]
         seen.tokens[account] = market.token.balanceOf(address)
         seen.usdt[account] = market.usdt.balanceOf(address)
 
@@ -184,12 +185,16 @@ def load_into(seen: Observation, model: Model) -> None:
     for name, view in seen.pools.items():
         pool = model.pools[name]
         pool.state = view.state
-        pool.shares.update(view.shares)
-        pool.collateral_of.update(view.collateral)
-        pool.debt_shares.update(view.debt_shares)
+        _set(pool.shares, view.shares)
+        _set(pool.collateral_of, view.collateral)
+        _set(pool.debt_shares, view.debt_shares)
     view = seen.pools["forward"]
-    model.forward.opened_block.update(view.opened_block)
-    model.forward.sold.update(view.sold)
-    model.forward.proceeds.update(view.proceeds)
-    model.token.balances.update(seen.tokens)
-    model.usdt.balances.update(seen.usdt)
+    _set(model.forward.opened_block, view.opened_block)
+    _set(model.forward.sold, view.sold)
+    _set(model.forward.proceeds, view.proceeds)
+    _set(model.token.balances, seen.tokens)
+    _set(model.usdt.balances, seen.usdt)
+
+
+def _set(counter: Counter[str], amounts: dict[str, int]) -> None:
+    dict.update(counter, amounts)  # a Counter's own update adds

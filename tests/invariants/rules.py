@@ -36,16 +36,21 @@ YEAR_FUNDING = (-3, 3)
 
 @dataclass(frozen=True)
 class Hand:
-    """The machine and the dice, with what most rules need of them."""
+    """The machine and the dice, with what most rules need of them.
+
+    `actor` and `only` narrow all choices of actors and pools to one.
+    """
 
     machine: Machine
     rng: random.Random
+    actor: str | None = None
+    only: str | None = None
 
     def chance(self, probability: float) -> bool:
         return self.rng.random() < probability
 
     def pool_name(self) -> str:
-        return self.rng.choice(POOLS)
+        return self.only or self.rng.choice(POOLS)
 
     def pool(self, name: str) -> Pool:
         return self.machine.model.pools[name]
@@ -55,12 +60,12 @@ class Hand:
         return self.machine.model.prices.liquidation
 
     def anyone(self) -> str:
-        return self.rng.choice(ACTORS)
+        return self.actor or self.rng.choice(ACTORS)
 
     def receiver(self, caller: str, pool: str) -> str:
         """Mostly the caller, sometimes somebody else, seldom nobody or the pool itself."""
         dice = self.rng.random()
-        if dice < 0.75:
+        if self.actor or dice < 0.75:
             return caller
         if dice < 0.96:
             return self.anyone()
@@ -69,13 +74,13 @@ class Hand:
     def one_of(self, holders: dict[str, int]) -> str:
         """An actor with more than nothing in it, seldom one without."""
         found = [account for account in ACTORS if holders[account]]
-        if not found or self.chance(0.04):
+        if self.actor or not found or self.chance(0.04):
             return self.anyone()
         return self.rng.choice(found)
 
     def acting_for(self, account: str) -> str:
         """The account itself, or anybody, most likely his operator."""
-        if self.chance(0.85):
+        if self.actor or self.chance(0.85):
             return account
         operators = [who for whom, who in self.machine.model.operators if whom == account]
         if operators and self.chance(0.8):
@@ -173,7 +178,7 @@ def mint(hand: Hand) -> Step:
 
 def _holder_and_caller(hand: Hand, pool: Pool) -> tuple[str, str]:
     holder = hand.one_of(pool.shares)
-    if hand.chance(0.2):
+    if hand.actor is None and hand.chance(0.2):
         spenders = [
             who for (whom, who), shares in pool.allowances.items() if whom == holder and shares
         ]
@@ -297,7 +302,7 @@ def deleverage(hand: Hand) -> Step:
     out = min(part, collateral) if hand.chance(0.9) else hand.amount(collateral)
     data = b"\1" if caller == PUPPET else b""
     args = out, usdt, account, hand.receiver(caller, "reverse"), data
-    return Step("deleverage", "reverse", "deleverage", args, caller, _inner(hand, data))
+    return Step("deleverage", "reverse", "deleverage", args, caller, _inner(hand, data, "reverse"))
 
 
 def flash_loan(hand: Hand) -> Step:
@@ -305,24 +310,23 @@ def flash_loan(hand: Hand) -> Step:
     receiver = PUPPET if hand.chance(0.93) else hand.anyone()
     token = "usdt" if hand.chance(0.96) else "token"
     args = receiver, token, hand.amount(pool.accrued().cash), b"\1"
-    inner = _inner(hand, b"\1") if receiver == PUPPET else ()
+    inner = _inner(hand, b"\1", "reverse") if receiver == PUPPET else ()
     return Step("flash_loan", "reverse", "flashLoan", args, hand.anyone(), inner)
 
 
-def _inner(hand: Hand, data: bytes) -> tuple[Step, ...]:
-    """What the puppet does in the middle of its own call: up to three steps, mostly elsewhere."""
+def _inner(hand: Hand, data: bytes, locked: str) -> tuple[Step, ...]:
+    """What the puppet does in the middle of a call: up to two steps, seldom in the locked pool."""
     if not data:
         return ()
-    steps: list[Step] = []
-    for _ in range(hand.rng.randint(0, 3)):
-        rule = hand.rng.choice((deposit, redeem, transfer, add_margin, open_short, close_short))
-        step = rule(hand)
-        if step is None or (step.target == "reverse" and hand.chance(0.8)):
-            continue
-        me = {name: PUPPET for name in ACTORS if step.function != "transfer" and name != VENUE}
-        args = tuple(me.get(arg, arg) if isinstance(arg, str) else arg for arg in step.args)
-        steps.append(replace(step, rule=f"inner {step.rule}", args=args, caller=PUPPET))
-    return tuple(steps)
+    other = POOLS[1 - POOLS.index(locked)]
+    pool = other if hand.chance(0.95) else locked
+    puppet = replace(hand, actor=PUPPET, only=pool)
+    rules: dict[str, tuple[Rule, ...]] = {
+        "reverse": (deposit, redeem, supply_collateral, borrow, repay),
+        "forward": (deposit, redeem, add_margin, open_short, close_short),
+    }
+    steps = [hand.rng.choice(rules[pool])(puppet) for _ in range(hand.rng.randint(0, 2))]
+    return tuple(replace(step, rule=f"inner {step.rule}") for step in steps if step)
 
 
 def liquidate(hand: Hand) -> Step:
@@ -331,7 +335,7 @@ def liquidate(hand: Hand) -> Step:
     most = MAX if hand.chance(0.5) else hand.amount(debt)
     data = b"\1" if caller == PUPPET else b""
     args = borrower, most, hand.receiver(caller, name), data
-    return Step("liquidate", name, "liquidate", args, caller, _inner(hand, data))
+    return Step("liquidate", name, "liquidate", args, caller, _inner(hand, data, name))
 
 
 # -- the forward pool --
@@ -478,7 +482,7 @@ def set_prices(hand: Hand) -> Step:
     """A walk with crashes and squeezes, pulled back to where it started; bounds up to 2 % apart."""
     start = hand.machine.arena.start_price
     factor = hand.rng.gauss(1, 0.04)
-    if hand.chance(0.25):
+    if hand.chance(0.4):
         factor = hand.rng.choice((0.55, 0.7, 0.82, 1.2, 1.4, 1.8))
     price = int(hand.price * max(factor, 0.3) * (start / hand.price) ** 0.1)
     price = min(max(price, start // 30), start * 30)
@@ -533,12 +537,12 @@ CALLS: dict[Rule, int] = {
     repay_and_withdraw_collateral: 4,
     deleverage: 5,
     flash_loan: 4,
-    liquidate: 7,
+    liquidate: 3,
     open_short: 9,
     close_short: 6,
     add_margin: 3,
     remove_margin: 5,
-    liquidate_by_purchase: 5,
+    liquidate_by_purchase: 2,
     sync_funding: 5,
     set_operator: 3,
     donate: 2,
@@ -589,8 +593,10 @@ def _urgent(hand: Hand) -> Rule | None:
         return unpause
     if hand.chance(0.12) and (prices.bounds_error or prices.liquidation_error):
         return break_prices
-    if hand.chance(0.15) and hand.unhealthy():
-        return hand.rng.choice((liquidate, liquidate, liquidate_by_purchase))
+    if hand.chance(0.3) and hand.unhealthy():
+        return hand.rng.choice((liquidate, liquidate_by_purchase))
+    if hand.chance(0.2) and machine.venue.price != prices.liquidation:
+        return follow_price
     return None
 
 
@@ -619,6 +625,12 @@ def crash(percent: int) -> Callable[[Machine], Iterator[Step]]:
         yield Step("set_funding", "world", "set_funding", (WAD, machine.model.now))
         for name in POOLS:
             yield Step("sync_funding", name, "sync_funding", (), "lender")
+        yield Step("warp", "world", "warp", (9 * 86_400,))
+        for name in POOLS:
+            yield Step("sync_funding", name, "sync_funding", (), "lender")
+            args = name, machine.model.pools[name].state.reserve_shares // 3
+            function = "request_reserve_withdrawal"
+            yield Step(function, "factory", function, args, "owner")
         yield Step("warp", "world", "warp", (9 * 86_400,))
         price = machine.arena.start_price * percent // 100
         yield Step("set_prices", "world", "set_prices", (price, price, price, 0))
