@@ -1,0 +1,1 @@
+"""`perpool demo`: real market history replayed against the whole protocol on a local chain."""

@@ -1,0 +1,286 @@
+"""Who owns what at a moment, and whether all of it adds up, to the unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from perpool.chain import Call
+from perpool.demo.actors import Me
+from perpool.demo.stage import EXCHANGE, TOKEN_DECIMALS, USDT_DECIMALS, Party, Stage
+from perpool.demo.venue import PerpVenue
+
+USDT_UNIT, TOKEN_UNIT = 10**USDT_DECIMALS, 10**TOKEN_DECIMALS
+
+
+class BooksError(AssertionError):
+    """Money has appeared or gone; the message says where."""
+
+
+@dataclass(frozen=True)
+class Holding:
+    """Everything of one party, integers in smallest units. Debts are positive here."""
+
+    usdt: int
+    tokens: int
+    lent_usdt: int = 0
+    lent_tokens: int = 0
+    collateral: int = 0
+    debt: int = 0
+    short_collateral: int = 0
+    short_debt: int = 0
+    perp_equity: int = 0
+    perp_position: int = 0
+
+    @property
+    def net_usdt(self) -> int:
+        """USDT after debts. A perp position is marked, so its equity is all of it."""
+        owned = self.usdt + self.lent_usdt + self.short_collateral + self.perp_equity
+        return owned - self.debt
+
+    @property
+    def net_tokens(self) -> int:
+        """Tokens after debts."""
+        return self.tokens + self.lent_tokens + self.collateral - self.short_debt
+
+    def me(self) -> Me:
+        """What an actor sees of it."""
+        return Me(
+            usdt=self.usdt / USDT_UNIT,
+            tokens=self.tokens / TOKEN_UNIT,
+            lent=self.lent_usdt / USDT_UNIT + self.lent_tokens / TOKEN_UNIT,
+            collateral=self.collateral / TOKEN_UNIT,
+            debt=self.debt / USDT_UNIT,
+            short_collateral=self.short_collateral / USDT_UNIT,
+            short_debt=self.short_debt / TOKEN_UNIT,
+            perp_equity=self.perp_equity / USDT_UNIT,
+            perp_position=self.perp_position / TOKEN_UNIT,
+        )
+
+
+@dataclass(frozen=True)
+class PoolBooks:
+    """A pool's totals, accrued to now."""
+
+    assets: int
+    shares: int
+    debt: int
+    debt_shares: int
+    cash: int
+    """What the pool holds of its asset."""
+    collateral: int
+    """What it holds of its collateral token."""
+    reserve: int
+    funding_wad: int
+    funding_time: int
+
+    @property
+    def utilisation(self) -> float:
+        return self.debt / self.assets if self.assets else 0.0
+
+
+@dataclass(frozen=True)
+class Books:
+    """Everything at one block."""
+
+    time: int
+    holdings: dict[str, Holding]
+    pools: dict[str, PoolBooks]
+    minted: tuple[int, int]
+    """(USDT, tokens) that exist."""
+    found: tuple[int, int]
+    """The same, as the sum over all accounts and contracts."""
+    share_sums: dict[str, tuple[int, int]]
+    """Pool -> (sum of all accounts' shares, sum of all accounts' debt shares)."""
+
+
+class Bookkeeper:
+    """Reads everybody's accounts and checks them.
+
+    Everybody's wallets are read, and besides them what the roles have: `lenders` and `borrowers`
+    map names to the leg they are on. Positions of anybody else would show as books that do not add
+    up. What is in the flash liquidator's contract is the party's whose name is `flash`.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        venue: PerpVenue,
+        parties: Sequence[Party],
+        *,
+        lenders: Mapping[str, str],
+        borrowers: Mapping[str, str],
+        flash: str,
+    ) -> None:
+        self.stage = stage
+        self.venue = venue
+        self.parties = list(parties)
+        self.lenders = dict(lenders)
+        self.borrowers = dict(borrowers)
+        self.flash = flash
+        self.checks = 0
+        """How often all equations have held."""
+        by_name = {each.name: each for each in parties}
+        pools = stage.pools
+        contracts = [
+            stage.reverse,
+            stage.forward,
+            stage.seller,
+            stage.dex.pool,
+            stage.dex.router,
+            stage.dex.manager,
+            stage.swapper,
+        ]
+        tokens = (stage.usdt, stage.token)
+        wallets = [*parties, *contracts]
+        self._groups: list[list[Call]] = [
+            [token.balanceOf.bind(each) for each in wallets for token in tokens],
+            [pools[leg].balanceOf.bind(by_name[name]) for name, leg in lenders.items()],
+            [pools[leg].position.bind(by_name[name]) for name, leg in borrowers.items()],
+            [pools[leg].debt_of.bind(by_name[name]) for name, leg in borrowers.items()],
+            [token.totalSupply.bind() for token in tokens],
+            [pool.accrued_state.bind() for pool in pools.values()],
+        ]
+
+    def read(self) -> Books:
+        """All accounts at the newest block, in two messages."""
+        chain, pools = self.stage.chain, self.stage.pools
+        block = chain.block_number
+        answers = iter(chain.read((call for group in self._groups for call in group), block=block))
+        wallets, shares, positions, debts, minted, states = (
+            [next(answers) for _ in group] for group in self._groups
+        )
+        claims = [
+            pools[leg].convertToAssets.bind(held)
+            for leg, held in zip(self.lenders.values(), shares, strict=True)
+        ]
+        claims += [
+            pool.convertToAssets.bind(state.reserve_shares)
+            for pool, state in zip(pools.values(), states, strict=True)
+        ]
+        worth = chain.read(claims, block=block)
+
+        lent = dict(zip(self.lenders, worth, strict=False))
+        owed = dict(zip(self.borrowers, zip(positions, debts, strict=True), strict=True))
+        holdings = {
+            party.name: self._holding(
+                party.name, wallets[2 * i : 2 * i + 2], lent.get(party.name, 0), owed
+            )
+            for i, party in enumerate(self.parties)
+        }
+        at = 2 * len(self.parties)
+        kept = holdings[self.flash]
+        holdings[self.flash] = replace(
+            kept, usdt=kept.usdt + wallets[at + 4], tokens=kept.tokens + wallets[at + 5]
+        )
+        own = {"reverse": wallets[at : at + 2], "forward": wallets[at + 2 : at + 4][::-1]}
+        sums = {
+            leg: (
+                sum(
+                    held
+                    for name, held in zip(self.lenders, shares, strict=True)
+                    if self.lenders[name] == leg
+                )
+                + state.reserve_shares,
+                sum(
+                    _debt_shares(position)
+                    for name, (position, _) in owed.items()
+                    if self.borrowers[name] == leg
+                ),
+            )
+            for leg, state in zip(pools, states, strict=True)
+        }
+        return Books(
+            time=chain.timestamp,
+            holdings=holdings,
+            pools={
+                leg: PoolBooks(
+                    assets=state.supply_assets,
+                    shares=state.supply_shares,
+                    debt=state.debt_assets,
+                    debt_shares=state.debt_shares,
+                    cash=own[leg][0],
+                    collateral=own[leg][1],
+                    reserve=reserve,
+                    funding_wad=state.funding_wad,
+                    funding_time=state.funding_time,
+                )
+                for leg, state, reserve in zip(pools, states, worth[-2:], strict=True)
+            },
+            minted=(minted[0], minted[1]),
+            found=(sum(wallets[0::2]), sum(wallets[1::2])),
+            share_sums=sums,
+        )
+
+    def _holding(
+        self, name: str, wallet: Sequence[int], lent: int, owed: Mapping[str, tuple[Any, int]]
+    ) -> Holding:
+        client = self.venue.clients.get(name)
+        equity = client.equity if client else 0
+        if name == EXCHANGE.name:
+            # what it holds for its clients is theirs
+            equity = self.venue.house - self.venue.wallet
+        on_reverse = self.borrowers.get(name) == "reverse"
+        position, debt = owed.get(name, (None, 0))
+        return Holding(
+            usdt=wallet[0],
+            tokens=wallet[1],
+            lent_usdt=lent if self.lenders.get(name) == "reverse" else 0,
+            lent_tokens=lent if self.lenders.get(name) == "forward" else 0,
+            collateral=position[0] if position and on_reverse else 0,
+            debt=debt if on_reverse else 0,
+            short_collateral=position.collateral if position and not on_reverse else 0,
+            short_debt=0 if on_reverse else debt,
+            perp_equity=equity,
+            perp_position=client.position if client else 0,
+        )
+
+    def check(self, books: Books, minted: tuple[int, int]) -> None:
+        """Raise BooksError unless everything adds up; `minted` is what was created at the start."""
+        for fault in faults(books, minted, self.venue.wallet):
+            raise BooksError(f"{fault} at block time {books.time}")
+        self.checks += 1
+
+
+def _debt_shares(position: Any) -> int:
+    """Of a position of either pool."""
+    return int(getattr(position, "debt_shares", position[1]))
+
+
+def faults(books: Books, minted: tuple[int, int], exchange_wallet: int) -> list[str]:
+    """Every equation that does not hold.
+
+    Total supplies are what was minted, and what all accounts hold together. Each pool holds exactly
+    its cash and the sum of its positions' collateral. Shares and debt shares of all accounts are
+    the pools' totals. The exchange's wallet is what its books say.
+    """
+    everybody = books.holdings.values()
+    reverse, forward = books.pools["reverse"], books.pools["forward"]
+    exchange = books.holdings[EXCHANGE.name]
+    equations = {
+        "USDT minted": (books.minted[0], minted[0]),
+        "tokens minted": (books.minted[1], minted[1]),
+        "USDT of all accounts": (books.found[0], books.minted[0]),
+        "tokens of all accounts": (books.found[1], books.minted[1]),
+        "cash of the reverse pool": (reverse.cash, reverse.assets - reverse.debt),
+        "cash of the forward pool": (forward.cash, forward.assets - forward.debt),
+        "collateral of the reverse pool": (
+            reverse.collateral,
+            sum(h.collateral for h in everybody),
+        ),
+        "collateral of the forward pool": (
+            forward.collateral,
+            sum(h.short_collateral for h in everybody),
+        ),
+        "shares of the reverse pool": (books.share_sums["reverse"][0], reverse.shares),
+        "shares of the forward pool": (books.share_sums["forward"][0], forward.shares),
+        "debt shares of the reverse pool": (books.share_sums["reverse"][1], reverse.debt_shares),
+        "debt shares of the forward pool": (books.share_sums["forward"][1], forward.debt_shares),
+        "wallet of the perp exchange": (exchange.usdt, exchange_wallet),
+    }
+    return [
+        f"{name}: found {found}, expected {expected}"
+        for name, (found, expected) in equations.items()
+        if found != expected
+    ]

@@ -1,0 +1,127 @@
+"""The table that a demo ends with, for a terminal."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from perpool.demo.summary import Row, Summary
+
+LEGS = {"reverse": "Reverse leg", "forward": "Forward leg"}
+GROUPS = {
+    "USDT lender": "Lenders of USDT",
+    "token lender": "Lenders of tokens",
+    "hedged holder": "Borrowers of USDT",
+    "siloed holder": "Borrowers of USDT",
+    "leveraged holder": "Borrowers of USDT",
+    "shorter": "Shorters",
+    "liquidator": "Liquidators",
+    "Uniswap": "Uniswap, exchange",
+    "exchange": "Uniswap, exchange",
+}
+"""Role -> heading."""
+
+
+def actor_table(summary: Summary) -> Table:
+    """Everybody, with interest, funding, realised profit and the result."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("USDT", no_wrap=True)
+    for name in ("Interest", "APR", "Funding", "Realised", "Liquid.", "Result"):
+        table.add_column(name, justify="right", no_wrap=True)
+    rows = [*summary.rows, *summary.others]
+    for heading, members in groupby(rows, key=lambda row: GROUPS[row.role]):
+        group = list(members)
+        table.add_row(Text(heading, style="bold"), *_total(group, summary), style="bold")
+        for row in group:
+            table.add_row(
+                f" {row.name}",
+                money(row.interest),
+                percent(row.apr),
+                money(row.funding),
+                money(row.realised),
+                _times(row),
+                money(row.result),
+            )
+    reserve = summary.legs["reverse"].reserve + (
+        summary.legs["forward"].reserve * summary.price["last"]
+    )
+    table.add_row("Reserve of both pools", "", "", "", "", "", money(reserve), style="bold")
+    return table
+
+
+def closing_lines(summary: Summary) -> list[str]:
+    """What else there is to say, a sentence a line."""
+    legs = summary.legs
+    lines = []
+    for leg, name in LEGS.items():
+        figures = legs[leg]
+        lines.append(
+            f"{name}: lenders {percent(figures.lender_apr)} a year, borrowers "
+            f"{percent(figures.mean_borrow_rate)} on average and "
+            f"{percent(figures.highest_borrow_rate)} at most; {figures.liquidations} liquidations, "
+            f"bad debt {figures.bad_debt:,.0f} {figures.asset}, of which the reserve bore "
+            f"{figures.bad_debt_from_reserve:,.0f} and lenders "
+            f"{figures.bad_debt_from_lenders:,.0f}"
+        )
+    oracle = summary.oracle
+    lines.append(
+        f"Price feed: {oracle['price_rounds']} rounds, a move of at most {oracle['max_move']:.0%} "
+        f"each, {oracle['spacing_seconds']} s apart; {oracle['rounds_held_back']} were held back "
+        "and caught up with in the next"
+    )
+    if summary.refused:
+        refused = ", ".join(f"{reason} {count}" for reason, count in summary.refused.items())
+        lines.append(f"Orders that the contracts refused: {refused}")
+    lines.append(
+        f"Money is conserved: after each of {summary.checks} checks all accounts and contracts "
+        f"together held exactly what was minted ({int(summary.minted['usdt']):,} and "
+        f"{int(summary.minted['tokens']):,} units), and each pool exactly its books"
+    )
+    return lines
+
+
+def closing(summary: Summary) -> RenderableType:
+    """Table and lines."""
+    return Group(actor_table(summary), Text(), *(Text(each) for each in closing_lines(summary)))
+
+
+def _total(group: list[Row], summary: Summary) -> list[str]:
+    """The heading's own figures."""
+    aprs = {
+        "USDT lender": summary.legs["reverse"].lender_apr,
+        "token lender": summary.legs["forward"].lender_apr,
+    }
+    liquidated = sum(row.liquidated for row in group)
+    return [
+        money(_sum([row.interest for row in group])),
+        percent(aprs.get(group[0].role)),
+        money(_sum([row.funding for row in group])),
+        money(_sum([row.realised for row in group])),
+        str(liquidated) if liquidated else "",
+        money(_sum([row.result for row in group])),
+    ]
+
+
+def _sum(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _times(row: Row) -> str:
+    times = str(row.liquidated) if row.liquidated else ""
+    return times + (" perp" if row.perp_closed else "")
+
+
+def money(value: float | None) -> str:
+    """Whole USDT with a sign; nothing for None."""
+    if value is None:
+        return ""
+    return f"{value:+,.0f}" if round(value) else "0"
+
+
+def percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}".replace("%", " %")
