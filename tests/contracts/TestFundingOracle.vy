@@ -5,9 +5,11 @@
 @notice Stands in for FundingOracle where a test sets the funding itself.
 """
 
+
 struct Value:
     ema_wad: int256
     observed_at: uint256
+
 
 values: HashMap[address, Value]
 
