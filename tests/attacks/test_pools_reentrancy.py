@@ -301,22 +301,24 @@ def test_hook_that_burns_its_gas(evm: Evm) -> None:
 
 
 def starve_the_hook(market: Market, rewards: int) -> int | None:
-    """A gas limit with which shares move and the hook, which pays rewards, cannot follow."""
+    """A gas limit with which a debt shrinks and the hook, which pays rewards for it, fails."""
     evm, forward = market.evm, market.forward
-    lender = market.lend("lender", tokens=market.tokens(10_000))
-    hook, friend = hooked(market), evm.account("friend")
+    market.lend("lender", tokens=market.tokens(10_000))
+    attacker = market.short("attacker", margin=market.usd(1_000), tokens=market.tokens(100))
+    market.give(attacker, tokens=market.tokens(50))
+    hook = hooked(market)
     points = [evm.deploy("TestToken", "Points", "PTS", 18) for _ in range(rewards)]
-    pay = [(each, each.mint.encode(lender, 1), True) for each in points]
+    pay = [(each, each.mint.encode(attacker, 1), True) for each in points]
     if rewards == 1:
         hook.prepare_call(points[0], pay[0][1])
     else:
         several = evm.deploy("Puppet")
         hook.prepare_call(several, several.run.encode(pay))
     told = False
-    for gas in range(60_000, 1_500_000, 5_000):
+    for gas in range(80_000, 1_500_000, 5_000):
         with evm.anchor():
             try:
-                forward.transfer(friend, 1, sender=lender, gas=gas)
+                forward.repay(market.tokens(50), attacker, sender=attacker, gas=gas)
             except Reverted:
                 continue
             if evm.last.events("HookFailed", forward):
