@@ -301,7 +301,7 @@ def oracle_with_twap(market: Market, *, spot: bool = False) -> Contract:
     if spot:
         artifact = compile_patched("PriceOracle", {ORACLE: SPOT_ORACLE})
     source = tuple(market.oracle.primary())
-    twap = (market.pool.address, 1_800, 10**18 if spot else 10**18 // 20)
+    twap = (market.pool.address, 1_800, 10**18 // 20)
     return market.evm.deploy(
         artifact, market.token, market.usdt, source, ("0x" + 40 * "0", 0, 0, 0), twap
     )
