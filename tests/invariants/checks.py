@@ -95,7 +95,7 @@ def check_books(seen: Observation, given: Counter[tuple[str, str]]) -> None:
 def check_time(before: Observation, after: Observation) -> None:
     """After time, price or funding moved and nobody acted."""
     for name, view in after.pools.items():
-        old, new = before.pools[name].accrued(before.now), view.accrued(after.now)
+        old, new = before.pools[name].accrued, view.accrued
         grown = new.debt_assets - old.debt_assets
         require(
             grown >= 0 and new.supply_assets - old.supply_assets == grown,
@@ -109,8 +109,8 @@ def check_share_price(
     name: str, before: Observation, after: Observation, outcome: Outcome | None
 ) -> None:
     """SHR-1 and SHR-2."""
-    old = before.pools[name].share_price(before.now)
-    new = after.pools[name].share_price(after.now)
+    old = before.pools[name].share_price
+    new = after.pools[name].share_price
     losses = (
         [args_of(event) for event in outcome.named("BadDebt") if event.pool == name]
         if outcome
@@ -119,7 +119,7 @@ def check_share_price(
     if not losses:
         require(new >= old, "SHR-1", f"{name}: share price fell from {old} to {new}")
         return
-    total = before.pools[name].accrued(before.now).supply_assets + 1
+    total = before.pools[name].accrued.supply_assets + 1
     borne = Fraction(1)
     for loss in losses:
         borne *= Fraction(
@@ -144,13 +144,13 @@ def check_step(
         return
     for name in after.pools:
         check_share_price(name, before, after, outcome)
+    check_shorts(step, before, after)
     check_health(before, after)
     check_wealth(step, outcome, before, after, facts)
     check_pause(step, before)
     check_limits(step, before, after, facts)
     if step.function in LIQUIDATIONS and step.target in after.pools:
         check_liquidation(step, outcome, before, after)
-    check_shorts(step, before, after)
     check_hook(step, outcome, before, after, facts)
 
 
@@ -168,7 +168,7 @@ def check_exit(step: Step, outcome: Outcome, before: Observation, facts: Facts) 
             forbidden = {"paused"} | CAPS | PRICES
     elif function == "close_short":
         forbidden = {"paused", "prices disagree"} | CAPS
-        if step.args[0] >= view.debt(step.args[3], before.now):
+        if step.args[0] >= view.debt(step.args[3]):
             forbidden |= PRICES
     elif function in ("deleverage", *LIQUIDATIONS):
         forbidden = {"paused", "prices disagree"} | CAPS
@@ -192,7 +192,7 @@ def check_health(before: Observation, after: Observation) -> None:
             )
             if view.debt_shares[account] != before.pools[name].debt_shares[account]:
                 require(
-                    view.debt(account, after.now) >= view.ledger.leg.min_debt,
+                    view.debt(account) >= view.ledger.leg.min_debt,
                     "DST-1",
                     f"{name}: {account} owes dust",
                 )
@@ -285,7 +285,7 @@ def check_limits(step: Step, before: Observation, after: Observation, facts: Fac
     }.get(function)
     if account is None or view.debt_shares[step.args[account]] == 0:
         return
-    debt = view.debt(step.args[account], after.now)
+    debt = view.debt(step.args[account])
     collateral = view.collateral[step.args[account]]
     leg = view.ledger.leg
     if step.target == "reverse":
@@ -325,11 +325,11 @@ def check_liquidation(
     most = (paid + 2 * unit) * (WAD + leg.bonus_cap) / WAD
     require(taken <= most, "LIQ-2", f"{float(taken)} were taken for {float(paid)}")
     if new.debt_shares[borrower]:
+        slack = 4 * unit + debt // 10**15
         require(new.collateral[borrower] > 0, "LIQ-5", f"{borrower} is left with bare debt")
-        # a purchase below the oracle's price leaves more of the collateral
+        # fractions are rounded to 1e-18; a purchase at less than the oracle's price leaves more
         require(
-            step.function != "liquidate"
-            or (debt_left + 4 * unit) * WAD >= value_left * leg.max_ltv,
+            step.function != "liquidate" or (debt_left + slack) * WAD >= value_left * leg.max_ltv,
             "LIQ-3",
             f"{debt_left} are left on {value_left}, more was taken than restores max_ltv",
         )

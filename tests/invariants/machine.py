@@ -49,6 +49,8 @@ class Machine:
         self.successes: Counter[str] = Counter()
         self.refusals: Counter[tuple[str, str]] = Counter()
         """By (rule, reason)."""
+        self.logged: Counter[str] = Counter()
+        """Events of both pools by name."""
         self.trace: list[Step] = []
         self._block = contextlib.ExitStack()
         self._block.enter_context(arena.evm.same_block())
@@ -94,6 +96,9 @@ class Machine:
         self._block.enter_context(evm.same_block())
         self.model.now, self.model.block_number = evm.timestamp, evm.block_number
         self.seen.now, self.seen.block_number = evm.timestamp, evm.block_number
+        if seconds:
+            for name, view in self.seen.pools.items():
+                observation.read_pool(self.arena, name, view, ())
 
     def _call(self, step: Step) -> None:
         # an Observation and the facts are of before the step, in the step's block
@@ -109,6 +114,7 @@ class Machine:
         checks.check_books(self.seen, self.given)
         self._compare(step, predicted, actual)
         require(actual.success or not step.must_succeed, "EXT-1", f"refused with {actual.reason!r}")
+        self.logged.update(event.name for event in actual.events.elements())
         for each in (step, *step.inner):
             if actual.reason is None:
                 self.successes[each.rule] += 1
@@ -272,6 +278,11 @@ class Machine:
                 view.state == model.state,
                 "MOD-1",
                 f"{name}: the model has {model.state}, the chain {view.state}",
+            )
+            require(
+                view.accrued == model.accrued,
+                "MOD-1",
+                f"{name}: as of now the model has {model.accrued}, the chain {view.accrued}",
             )
             for account in accounts:
                 for part in ("shares", "collateral", "debt_shares"):
@@ -467,7 +478,7 @@ def shorten(
 def explain(arena: Arena, violation: Violation, steps: Sequence[Step], origin: str) -> str:
     """The report of a failure: the shortest trace found."""
     short = shorten(arena, steps, violation.invariant)
-    last = replay(arena, short) or violation
+    last = replay(arena, short) or violation  # the amounts of the cut trace
     lines = [f"    {number}. {step}" for number, step in enumerate(short, 1)]
     return f"{last}\n  after {len(steps)} steps of {origin}, cut down to:\n" + "\n".join(lines)
 

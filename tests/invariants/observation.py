@@ -16,10 +16,11 @@ RESERVE = {"reverse": "reserve of reverse", "forward": "reserve of forward"}
 
 @dataclass
 class PoolView:
-    """One pool: totals as stored, and by account."""
+    """One pool: totals as stored and as of now, and what each account has."""
 
     ledger: Ledger
     state: State
+    accrued: State
     shares: dict[str, int] = field(default_factory=dict)
     collateral: dict[str, int] = field(default_factory=dict)
     debt_shares: dict[str, int] = field(default_factory=dict)
@@ -31,6 +32,7 @@ class PoolView:
         return PoolView(
             self.ledger,
             self.state,
+            self.accrued,
             self.shares.copy(),
             self.collateral.copy(),
             self.debt_shares.copy(),
@@ -39,18 +41,15 @@ class PoolView:
             self.proceeds.copy(),
         )
 
-    def accrued(self, now: int) -> State:
-        return self.ledger.accrue(self.state, now).state
-
-    def share_price(self, now: int) -> Fraction:
+    @property
+    def share_price(self) -> Fraction:
         """Assets a share, exactly."""
-        state = self.accrued(now)
+        state = self.accrued
         return Fraction(state.supply_assets + 1, state.supply_shares + self.ledger.virtual)
 
-    def debt(self, account: str, now: int) -> int:
+    def debt(self, account: str) -> int:
         """Rounded up."""
-        shares = self.debt_shares[account]
-        return self.ledger.debt_of_shares(self.accrued(now), shares) if shares else 0
+        return self.ledger.debt_of_shares(self.accrued, self.debt_shares[account])
 
 
 @dataclass
@@ -78,7 +77,7 @@ class Observation:
     def values(self, pool: str, account: str) -> tuple[int, int]:
         """(debt, collateral) of a position in USDT, for the pool: debt up, collateral down."""
         view = self.pools[pool]
-        debt, collateral = view.debt(account, self.now), view.collateral[account]
+        debt, collateral = view.debt(account), view.collateral[account]
         if pool == "reverse":
             return debt, collateral * self.price // 10**36
         return -(-debt * self.price // 10**36), collateral
@@ -98,8 +97,7 @@ class Observation:
         of_usdt = {account: Fraction(amount) for account, amount in self.usdt.items()}
         for name, view in self.pools.items():
             asset, collateral = (of_usdt, of_token) if name == "reverse" else (of_token, of_usdt)
-            state = view.accrued(self.now)
-            share_price = view.share_price(self.now)
+            state, share_price = view.accrued, view.share_price
             debt_price = (
                 Fraction(state.debt_assets, state.debt_shares) if state.debt_shares else Fraction(0)
             )
@@ -120,6 +118,7 @@ def read_pool(arena: Arena, name: str, view: PoolView, accounts: Iterable[str]) 
     """Bring a view up to date: totals, and the accounts named."""
     pool = arena.contract(name)
     view.state = State(*tuple(pool.state())[:9])
+    view.accrued = State(*tuple(pool.accrued_state())[:9])
     for account in accounts:
         address = arena.addresses[account]
         view.shares[account] = pool.balanceOf(address)
@@ -146,7 +145,7 @@ def read_balances(arena: Arena, seen: Observation, accounts: Iterable[str]) -> N
 def of_chain(arena: Arena, price: int, ledgers: dict[str, Ledger]) -> Observation:
     """Everything, read from the chain."""
     evm = arena.evm
-    pools = {name: PoolView(ledgers[name], State()) for name in POOLS}
+    pools = {name: PoolView(ledgers[name], State(), State()) for name in POOLS}
     seen = Observation(evm.timestamp, evm.block_number, price, pools, {}, {})
     for name, view in pools.items():
         read_pool(arena, name, view, ACTORS)
@@ -158,7 +157,7 @@ def of_model(model: Model) -> Observation:
     """The same of the reference model."""
     pools = {}
     for name, pool in model.pools.items():
-        view = PoolView(pool.ledger, pool.state)
+        view = PoolView(pool.ledger, pool.state, pool.accrued())
         for account in ACTORS:
             view.shares[account] = pool.shares[account]
             view.collateral[account] = pool.collateral_of[account]

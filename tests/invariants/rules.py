@@ -92,7 +92,7 @@ class Hand:
         most = max(most, 0)
         dice = self.rng.random()
         if dice < edges:
-            return self.rng.choice((0, 1, most, most, most + 1, MAX))
+            return self.rng.choice((0, 1, most, most, most, most + 1, MAX))
         if dice < 0.6:
             return int(most * self.rng.uniform(0.05, 1.0))
         return int(most * 10 ** self.rng.uniform(-3, 0))
@@ -461,9 +461,11 @@ def request_reserve_withdrawal(hand: Hand) -> Step | None:
     )
 
 
-def withdraw_reserve(hand: Hand) -> Step:
+def withdraw_reserve(hand: Hand) -> Step | None:
     model = hand.machine.model
     ready = [name for name, (_, at) in model.requests.items() if at <= model.now]
+    if not ready and hand.chance(0.8):
+        return None
     name = hand.rng.choice(sorted(ready)) if ready else hand.pool_name()
     args = name, hand.receiver("lender", name)
     return Step("withdraw_reserve", "factory", "withdraw_reserve", args, _owner(hand))
@@ -483,7 +485,7 @@ def set_prices(hand: Hand) -> Step:
     start = hand.machine.arena.start_price
     factor = hand.rng.gauss(1, 0.04)
     if hand.chance(0.4):
-        factor = hand.rng.choice((0.55, 0.7, 0.82, 1.2, 1.4, 1.8))
+        factor = hand.rng.choice((0.6, 0.75, 0.85, 1.15, 1.3, 1.6))
     price = int(hand.price * max(factor, 0.3) * (start / hand.price) ** 0.1)
     price = min(max(price, start // 30), start * 30)
     apart = hand.rng.choice((0, 0, 5, 20))
@@ -551,7 +553,7 @@ CALLS: dict[Rule, int] = {
     set_paused: 1,
     set_caps: 2,
     request_reserve_withdrawal: 2,
-    withdraw_reserve: 3,
+    withdraw_reserve: 5,
 }
 TROUBLE: dict[Rule, int] = {break_prices: 1, set_terms: 2, follow_price: 3}
 MOVES: dict[Rule, int] = {warp: 8, set_prices: 8, set_funding: 4}
@@ -593,8 +595,9 @@ def _urgent(hand: Hand) -> Rule | None:
         return unpause
     if hand.chance(0.12) and (prices.bounds_error or prices.liquidation_error):
         return break_prices
-    if hand.chance(0.3) and hand.unhealthy():
-        return hand.rng.choice((liquidate, liquidate_by_purchase))
+    if hand.chance(0.4) and (found := hand.unhealthy()):
+        pool = hand.rng.choice(found)[0]
+        return liquidate_by_purchase if pool == "forward" and hand.chance(0.5) else liquidate
     if hand.chance(0.2) and machine.venue.price != prices.liquidation:
         return follow_price
     return None
@@ -617,6 +620,9 @@ def opening(machine: Machine) -> Iterator[Step]:
         yield Step("open_short", "forward", "open_short", args, account)
 
 
+CRASH_WAIT = 9 * 86_400
+
+
 def crash(percent: int) -> Callable[[Machine], Iterator[Step]]:
     """The opening, and then the price at so many percent of what it was, with the venue."""
 
@@ -625,13 +631,13 @@ def crash(percent: int) -> Callable[[Machine], Iterator[Step]]:
         yield Step("set_funding", "world", "set_funding", (WAD, machine.model.now))
         for name in POOLS:
             yield Step("sync_funding", name, "sync_funding", (), "lender")
-        yield Step("warp", "world", "warp", (9 * 86_400,))
+        yield Step("warp", "world", "warp", (CRASH_WAIT,))
         for name in POOLS:
             yield Step("sync_funding", name, "sync_funding", (), "lender")
             args = name, machine.model.pools[name].state.reserve_shares // 3
             function = "request_reserve_withdrawal"
             yield Step(function, "factory", function, args, "owner")
-        yield Step("warp", "world", "warp", (9 * 86_400,))
+        yield Step("warp", "world", "warp", (CRASH_WAIT,))
         price = machine.arena.start_price * percent // 100
         yield Step("set_prices", "world", "set_prices", (price, price, price, 0))
         yield Step("follow_price", "world", "set_terms", (price, WAD // 1000, 0))

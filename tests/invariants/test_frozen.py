@@ -1,0 +1,43 @@
+"""Both pools while neither time nor price moves, so that nobody may gain and nobody fall ill.
+
+Each run begins with positions near their limits, half a month of interest and a move of the price
+that leaves some of them unhealthy, and then stands still.
+"""
+
+import pytest
+
+from perpool.evm import Evm
+from tests.invariants import rules
+from tests.invariants.arena import deploy_arena
+from tests.invariants.machine import play
+from tests.invariants.profile import STEPS, check_successes
+
+pytestmark = pytest.mark.fuzz
+
+# by the move of the price not all kinds of liquidation come up
+RULES = {
+    rule: weight
+    for rule, weight in rules.CALLS.items()
+    if rule not in (rules.liquidate, rules.liquidate_by_purchase)
+}
+
+
+@pytest.mark.parametrize(
+    ("seed", "percent", "token_decimals", "usdt_decimals"),
+    [(1, 70, 18, 6), (2, 135, 18, 6), (3, 55, 8, 6), (4, 190, 24, 18)],
+)
+def test_frozen__no_invariant_breaks(
+    evm: Evm, seed: int, percent: int, token_decimals: int, usdt_decimals: int
+) -> None:
+    arena = deploy_arena(evm, token_decimals=token_decimals, usdt_decimals=usdt_decimals)
+    started = evm.timestamp
+
+    machine = play(
+        arena, rules.draw_frozen, rules.leave, rules.crash(percent), seed=seed, steps=STEPS
+    )
+
+    assert machine.model.now - started == machine.successes["warp"] * rules.CRASH_WAIT
+    assert machine.successes["set_prices"] == 1
+    liquidations = machine.successes["liquidate"] + machine.successes["liquidate_by_purchase"]
+    assert liquidations >= 1
+    check_successes(machine, RULES)
