@@ -1,0 +1,54 @@
+"""Perpool from Python: markets, positions, quotes, transactions.
+
+    perpool = Perpool.connect("local")
+    market = perpool.markets["ADA"]
+    market.reverse.status().rates.borrow               # Decimal("0.0521...")
+    quote = market.quote_borrow("250", collateral="1000")
+    if quote.is_possible:
+        market.reverse.supply_and_borrow("1000", "250", account=key.address).send(key)
+
+Amounts go in as Decimal, int or text and come out as Decimal, in whole tokens; times are timedelta.
+Errors say what to do.
+"""
+
+from perpool.sdk.actions import Action, Step
+from perpool.sdk.client import Market, Markets, Perpool
+from perpool.sdk.errors import (
+    ActionError,
+    AmountError,
+    PerpoolError,
+    UnknownMarketError,
+)
+from perpool.sdk.model import (
+    BorrowQuote,
+    PoolStatus,
+    Position,
+    Prices,
+    Problem,
+    Rates,
+    ShortQuote,
+)
+from perpool.sdk.pools import ForwardPool, Pool, ReversePool, Token
+
+__all__ = [
+    "Action",
+    "ActionError",
+    "AmountError",
+    "BorrowQuote",
+    "ForwardPool",
+    "Market",
+    "Markets",
+    "Perpool",
+    "PerpoolError",
+    "Pool",
+    "PoolStatus",
+    "Position",
+    "Prices",
+    "Problem",
+    "Rates",
+    "ReversePool",
+    "ShortQuote",
+    "Step",
+    "Token",
+    "UnknownMarketError",
+]

@@ -1,0 +1,116 @@
+"""What can go wrong, and what to do about it."""
+
+from __future__ import annotations
+
+from perpool.evm import Reverted
+
+
+class PerpoolError(Exception):
+    """Base of all errors of the SDK; the message says what to do."""
+
+
+class AmountError(PerpoolError):
+    """An amount that is no Decimal, negative, or finer than its token's smallest unit."""
+
+
+class UnknownMarketError(PerpoolError, KeyError):
+    """There is no such market in this deployment."""
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)  # KeyError's would quote the message
+
+
+class ActionError(PerpoolError):
+    """The contracts refuse an action. `reason` is theirs; the message adds the remedy."""
+
+    def __init__(self, action: str, reason: str) -> None:
+        self.action = action
+        self.reason = reason
+        self.remedy = remedy_for(reason)
+        super().__init__(f"{action}: {reason or 'reverted without a reason'}. {self.remedy}")
+
+    @classmethod
+    def of(cls, action: str, error: Reverted) -> ActionError:
+        """The error of a revert."""
+        return cls(action, error.reason or str(error))
+
+
+_PRICE = (
+    "New risk needs a fresh price that all sources agree on: wait for the next round of reports. "
+    "Repaying, adding collateral and lending go on."
+)
+REMEDIES = {
+    # positions
+    "unhealthy position": (
+        "The debt would be too high for its collateral: borrow or take out less, or add "
+        "collateral. `free_debt` and `free_collateral` of the position say how much is possible."
+    ),
+    "healthy position": "It cannot be liquidated: wait until `is_liquidatable` is true.",
+    "no debt": "There is nothing to repay: check the account.",
+    "opened in this block": "Send it again in a later block.",
+    "below minimum debt": (
+        "A position owes nothing or at least the market's minimum: repay all, or leave more."
+    ),
+    "insufficient collateral": "The position has less than that: see its `collateral`.",
+    # pools
+    "insufficient cash": (
+        "The pool has lent out almost all of its assets: take less, or wait for repayments and "
+        "deposits, which the high rate attracts."
+    ),
+    "supply cap": "The pool takes no more deposits for now: lend less, or ask the owner.",
+    "debt cap": "The pool lends no more for now: borrow less, or wait for repayments.",
+    "collateral cap": "The pool takes no more collateral for now: post less.",
+    "block cap": "Too much is sold short in this block: send it again in the next, or sell less.",
+    "paused": (
+        "New risk is paused. Repaying, closing, adding collateral, withdrawing and redeeming go on."
+    ),
+    "zero amount": "Give an amount that is at least one unit, also of shares.",
+    "amount too large": "The pool's books do not hold that much: use less.",
+    # tokens and permissions
+    "insufficient balance": "The account holds less than that: check its balance.",
+    "insufficient allowance": "Approve the pool for the amount first; SDK actions do so.",
+    "transfer fell short": "The token takes a fee on transfers: send what arrives, or repay more.",
+    "bad token": "The pool lends only its own asset.",
+    "bad receiver": "Choose a receiver that is neither the zero address nor the pool.",
+    "bad callback answer": "The receiver does not follow ERC-3156: return its magic value.",
+    "not authorised": (
+        "Only the account or its operator may: call `set_operator` of Operators as the account."
+    ),
+    "not factory": "This goes through the pool factory.",
+    "bad signature": "Sign with the account's key for this chain, contract and nonce.",
+    "deadline passed": "Send it again with a later deadline.",
+    "insufficient gas": "Send it with more gas: the pool's hook needs its share.",
+    # swaps
+    "slippage": (
+        "The market gives less than the limit: trade a smaller amount, wait until the pool and the "
+        "oracle agree, or allow more slippage where the limit is yours."
+    ),
+    "unknown swapper": "Use an adapter of the factory's list; the SDK's own is on it.",
+    "bad swap": "The adapter brought too little: use another route.",
+    "bad route": "A route is token, fee in 3 bytes, token, and so on.",
+    "wrong tokens in route": "The route has to lead from the input to the output token.",
+    "no such pool": "There is no Uniswap pool of these tokens and fee: choose another fee.",
+    "input not all spent": "The Uniswap pools are too shallow: trade less.",
+    "excessive input": "It costs more than the limit: trade less, or raise the limit.",
+    "insufficient output": "The Uniswap pools are too shallow: trade less.",
+    "not the pool": "Only a Uniswap pool may call back.",
+    # prices
+    "stale price": _PRICE,
+    "price out of range": _PRICE,
+    "price is catching up": (
+        "The price is following a large move step by step: try again in a few minutes."
+    ),
+    "prices disagree": (
+        "Feed and Uniswap average are too far apart: wait until they agree. Repaying, adding "
+        "collateral and lending go on."
+    ),
+    "no such round": _PRICE,
+}
+"""Reason of a revert -> what to do."""
+
+_UNKNOWN = "See the contract's documentation for this reason, and check the arguments."
+
+
+def remedy_for(reason: str) -> str:
+    """What to do about a reason."""
+    return REMEDIES.get(reason, _UNKNOWN)
