@@ -11,7 +11,8 @@ from perpool.demo.actors import Me
 from perpool.demo.stage import EXCHANGE, TOKEN_DECIMALS, USDT_DECIMALS, Party, Stage
 from perpool.demo.venue import PerpVenue
 
-USDT_UNIT, TOKEN_UNIT = 10**USDT_DECIMALS, 10**TOKEN_DECIMALS
+USDT_UNIT: int = 10**USDT_DECIMALS
+TOKEN_UNIT: int = 10**TOKEN_DECIMALS
 
 
 class BooksError(AssertionError):

@@ -87,8 +87,7 @@ def _tiles(summary: Summary) -> str:
         (percent(summary.funding["mean"]), "mean funding a year, longs to shorts"),
         (
             f"{price['last'] / price['first'] - 1:+.0%}".replace("%", " %"),
-            f"price; {price['lowest'] / price['highest'] - 1:.0%}".replace("%", " %")
-            + " from its highest to its lowest",
+            f"price; the worst fall {-price['worst_fall']:.0%}".replace("%", " %"),
         ),
         (
             str(reverse.liquidations + forward.liquidations),
@@ -359,10 +358,11 @@ def _line(name: str, x: list[str], y: Sequence[float | None], colour: str, **mor
     } | more
 
 
-def _layout(height: int, **axes: Any) -> dict[str, Any]:
+def _layout(height: int, times: Sequence[str] = (), **axes: Any) -> dict[str, Any]:
+    """A plot's layout, over time where `times` has its first and its last moment."""
     layout: dict[str, Any] = {
         "height": height,
-        "margin": {"l": 62, "r": 62, "t": 8, "b": 34},
+        "margin": {"l": 72, "r": 62, "t": 8, "b": 34},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": GREY},
@@ -386,7 +386,11 @@ def _layout(height: int, **axes: Any) -> dict[str, Any]:
 
 
 def _percent_axis(title: str, **more: Any) -> dict[str, Any]:
-    return {"title": {"text": title}, "tickformat": ".0%"} | more
+    return {"title": _title(title), "tickformat": ".0%"} | more
+
+
+def _title(text: str) -> dict[str, Any]:
+    return {"text": text, "font": {"size": 13}, "standoff": 8}
 
 
 def _rates(times: list[str], records: list[Record]) -> Figure:
@@ -415,6 +419,7 @@ def _rates(times: list[str], records: list[Record]) -> Figure:
     ]
     layout = _layout(
         520,
+        times,
         yaxis=_percent_axis("pools' rates a year", domain=[0, 0.46], rangemode="tozero"),
         yaxis2=_percent_axis(
             "funding a year",
@@ -456,7 +461,7 @@ def _price(times: list[str], records: list[Record], results: Results) -> Figure:
                 "marker": {"color": colour, "size": 12, "symbol": symbol},
             }
         )
-    return {"data": data, "layout": _layout(320, yaxis={"title": {"text": "USDT"}})}
+    return {"data": data, "layout": _layout(320, times, yaxis={"title": _title("USDT")})}
 
 
 def _utilisation(times: list[str], records: list[Record]) -> Figure:
@@ -464,7 +469,7 @@ def _utilisation(times: list[str], records: list[Record]) -> Figure:
         _line("USDT pool (reverse)", times, [r.reverse.utilisation for r in records], REVERSE),
         _line("Token pool (forward)", times, [r.forward.utilisation for r in records], FORWARD),
     ]
-    layout = _layout(280, yaxis=_percent_axis("debt / assets", range=[0, 1.02]))
+    layout = _layout(280, times, yaxis=_percent_axis("debt / assets", range=[0, 1.02]))
     layout["shapes"] = [_level(0.85)]
     layout["annotations"] = [_note(0.85, "kink 85 %")]
     return {"data": data, "layout": layout}
@@ -499,9 +504,10 @@ def _ltv(times: list[str], records: list[Record], liquidation: float) -> Figure:
     bounds = [0.3, 0.9]
     layout = _layout(
         320,
+        times,
         yaxis=_percent_axis("loan to value", range=bounds),
         yaxis2={
-            "title": {"text": "health"},
+            "title": _title("health"),
             "overlaying": "y",
             "side": "right",
             "range": bounds,
@@ -531,7 +537,7 @@ def _exposure(times: list[str], records: list[Record]) -> Figure:
         trace["hovertemplate"] = "%{y:,.0f} USDT"
     return {
         "data": data,
-        "layout": _layout(280, yaxis={"title": {"text": "USDT"}, "rangemode": "tozero"}),
+        "layout": _layout(280, times, yaxis={"title": _title("USDT"), "rangemode": "tozero"}),
     }
 
 
@@ -572,7 +578,7 @@ def _earned(summary: Summary) -> Figure:
         27 * len(rows) + 110,
         yaxis={"automargin": True, "showgrid": False},
         xaxis={
-            "title": {"text": "USDT against just holding"},
+            "title": _title("USDT against just holding"),
             "tickformat": ",.0f",
             "zeroline": True,
             "zerolinecolor": GREY,

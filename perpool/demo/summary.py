@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from operator import mul
 from typing import Any
 
 from perpool.demo.actors import Actor, Lender, Shorter
@@ -153,6 +151,7 @@ def summarise(results: Results) -> Summary:
             "last": last_price,
             "lowest": min(prices),
             "highest": max(prices),
+            "worst_fall": worst_fall(prices),
         },
         funding={
             "mean": mean_funding(results),
@@ -182,6 +181,15 @@ def summarise(results: Results) -> Summary:
         transactions=results.transactions,
         seconds=results.seconds,
     )
+
+
+def worst_fall(prices: Sequence[float]) -> float:
+    """The largest fall from any price to a later one, as a negative fraction."""
+    highest, worst = prices[0], 0.0
+    for price in prices:
+        highest = max(highest, price)
+        worst = min(worst, price / highest - 1)
+    return worst
 
 
 def mean_funding(results: Results) -> float:
@@ -330,7 +338,8 @@ def _time_mean(records: Sequence[Record], values: Sequence[float]) -> float:
     spans = [b.time - a.time for a, b in pairwise(records)]
     if not spans:
         return values[0]
-    return math.fsum(map(mul, values, spans)) / sum(spans)
+    weighted: float = sum(value * span for value, span in zip(values, spans, strict=False))
+    return weighted / sum(spans)
 
 
 def _worth(usdt: int, tokens: int, price: float) -> float:

@@ -16,6 +16,7 @@ from perpool.reports import Domain
 
 ZERO_ADDRESS = "0x" + 40 * "0"
 WAD = Decimal(10**18)
+IDLE_SECONDS = 60
 
 
 class KeeperError(Exception):
@@ -162,6 +163,17 @@ class Contracts:
         )
 
 
+def next_block_time(latest: int, pending: int | None) -> int:
+    """The newest time that the next block will not find in the future.
+
+    That of the latest block; of the pending one only on a chain that has stood still, as local ones
+    do, where the latest is too old to report for.
+    """
+    if pending is not None and pending - latest > IDLE_SECONDS:
+        return pending
+    return latest
+
+
 def addresses_of(record: Record, symbol: str) -> MarketAddresses:
     """A market's contracts from the deployment's record."""
     entry = record.markets[symbol]
@@ -179,4 +191,5 @@ __all__ = [
     "Remote",
     "SendError",
     "addresses_of",
+    "next_block_time",
 ]

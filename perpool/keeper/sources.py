@@ -6,7 +6,9 @@ venues it had to leave out, with the reason. It never fails as a whole and never
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -17,14 +19,14 @@ import ccxt
 from perpool.history import DataFolder, MarketHistory, canonical_symbol
 from perpool.keeper.model import Funding, LeftOut, Observation, Reading, ReadingError
 
-EXCHANGES = {
-    "binance": "binanceusdm",
-    "bybit": "bybit",
-    "okx": "okx",
-    "gate": "gate",
-    "hyperliquid": "hyperliquid",
+EXCHANGES: dict[str, tuple[str, str]] = {
+    "binance": ("binanceusdm", "linear"),
+    "bybit": ("bybit", "linear"),
+    "okx": ("okx", "swap"),
+    "gate": ("gate", "swap"),
+    "hyperliquid": ("hyperliquid", "swap"),
 }
-"""Venue -> its class in ccxt."""
+"""Venue -> its class in ccxt, and what that calls perpetuals, of which alone it loads the list."""
 MAX_AGE = timedelta(minutes=10)
 """Age past which a live answer is left out."""
 MAX_SKEW = timedelta(seconds=30)
@@ -91,12 +93,16 @@ class HistorySource:
 class ExchangeSource:
     """One live exchange, through ccxt's public endpoints; no key is needed.
 
-    `exchange` is a ccxt exchange object. The rate is that of the running interval.
+    `exchange` is a ccxt exchange object. The rate is that of the running interval. It answers for
+    the present whatever time it is asked for; `clock` is ours, against which answers are dated.
     """
 
-    def __init__(self, venue: str, exchange: Any) -> None:
+    def __init__(
+        self, venue: str, exchange: Any, *, clock: Callable[[], float] = time.time
+    ) -> None:
         self.venue = venue
         self.exchange = exchange
+        self.clock = clock
 
     @classmethod
     def connect(cls, venue: str, **options: Any) -> ExchangeSource:
@@ -105,17 +111,21 @@ class ExchangeSource:
         Raises SourceError for an unknown name.
         """
         try:
-            kind = getattr(ccxt, EXCHANGES[venue])
+            kind, perpetuals = EXCHANGES[venue]
         except KeyError:
             raise SourceError(
                 f"there is no exchange {venue!r}: there are {', '.join(EXCHANGES)}"
             ) from None
-        settings = {"timeout": int(TIMEOUT.total_seconds() * 1000), "enableRateLimit": True}
-        return cls(venue, kind(settings | options))
+        settings = {
+            "timeout": int(TIMEOUT.total_seconds() * 1000),
+            "enableRateLimit": True,
+            "options": {"fetchMarkets": {"types": [perpetuals]}},
+        }
+        return cls(venue, getattr(ccxt, kind)(settings | options))
 
     def observe(self, market: str, now: int) -> Observation:
         try:
-            return Observation(market, (self._read(market, now),))
+            return Observation(market, (self._read(market),))
         except ReadingError as error:
             reason = str(error)
         except (ccxt.BaseError, KeyError, TypeError, AttributeError) as error:
@@ -123,15 +133,20 @@ class ExchangeSource:
             reason = f"{type(error).__name__}: {str(error)[:200]}"
         return Observation(market, (), (LeftOut(self.venue, reason),))
 
-    def _read(self, market: str, now: int) -> Reading:
+    def _read(self, market: str) -> Reading:
         symbol = self._symbol(market)
         answer = self.exchange.fetch_funding_rate(symbol)
         if answer.get("symbol") != symbol:
             raise ReadingError(f"asked for {symbol}, answered for {answer.get('symbol')}")
-        self._check_time(answer.get("timestamp"), now)
+        self._check_time(answer.get("timestamp"))
         rate = _decimal("funding rate", answer.get("fundingRate"))
         prices = (answer.get("indexPrice"), answer.get("markPrice"))
         price = next((each for each in prices if each is not None), None)
+        if not symbol.endswith(":USDT"):
+            # its funding is as good as any, its price is in another currency
+            price = None
+        if rate is None and price is None:
+            raise ReadingError("its answer has neither funding nor price")
         return Reading(
             self.venue,
             None if rate is None else Funding(rate, self._interval(symbol, answer)),
@@ -152,20 +167,21 @@ class ExchangeSource:
             return parse_interval(answer["interval"])
         has = self.exchange.has
         if has.get("fetchFundingInterval") or has.get("fetchFundingIntervals"):
-            told = self.exchange.fetch_funding_interval(symbol).get("interval")
-            if told:
-                return parse_interval(told)
+            # binance lists only markets whose interval is not the usual one
+            with contextlib.suppress(ccxt.NullResponse):
+                told = self.exchange.fetch_funding_interval(symbol).get("interval")
+                if told:
+                    return parse_interval(told)
         past = self.exchange.fetch_funding_rate_history(symbol, limit=3)
         times = sorted(each["timestamp"] for each in past)
         if len(times) < 2:
             raise ReadingError("its funding interval is unknown")
         return timedelta(hours=round((times[-1] - times[-2]) / 3_600_000))
 
-    @staticmethod
-    def _check_time(timestamp: Any, now: int) -> None:
+    def _check_time(self, timestamp: Any) -> None:
         if timestamp is None:
             return
-        age = now - int(timestamp) / 1000
+        age = self.clock() - int(timestamp) / 1000
         if age > MAX_AGE.total_seconds():
             raise ReadingError(f"its answer is {age:.0f} s old")
         if age < -MAX_SKEW.total_seconds():
