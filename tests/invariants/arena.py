@@ -134,7 +134,7 @@ def deploy_arena(
     forward_pool: str | Artifact = "ForwardPool",
     uniswap: bool = False,
 ) -> Arena:
-    """A market at 10 USDT a token without liquidity, whose time moves only by `warp`."""
+    """A market at 10 USDT a token without liquidity."""
     changes = {
         "pass_through": wad(50),
         "rate_cap": wad(150),
@@ -203,5 +203,4 @@ def deploy_arena(
     prices.set_prices(arena.start_price, arena.start_price, arena.start_price, 0)
     if not uniswap:
         venue.set_terms(arena.start_price, 0, 0)
-    evm.spacing = 0
     return arena

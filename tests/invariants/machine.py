@@ -17,6 +17,7 @@ from typing import Any
 from perpool.evm import Event as ChainEvent
 from perpool.evm import Receipt, Reverted
 from perpool.reference.arithmetic import PoolError, waiving
+from perpool.reference.reverse import borrow_ltv
 from perpool.reference.world import Event
 from tests.invariants import checks, observation
 from tests.invariants.arena import ACTORS, POOLS, PUPPET, VENUE, Arena, Venue
@@ -39,6 +40,7 @@ class Machine:
     """
 
     def __init__(self, arena: Arena, *, independent: bool = False) -> None:
+        arena.evm.warp(0)  # a block of its own; from here on time moves only by `warp`
         self.arena = arena
         self.independent = independent
         self.model = arena.model()
@@ -369,6 +371,7 @@ class Machine:
             expected["debt_of", account] = model.debt_of(account)
         if name == "reverse":
             expected["maxFlashLoan", "usdt"] = self.model.reverse.max_flash_loan()
+            expected["borrow_ltv",] = borrow_ltv(model.leg, self.model.prices.volatility)
         for (view, *args), value in expected.items():
             told = pool.function(view)(*(addresses.addresses.get(arg, arg) for arg in args))
             require(told == value, "MOD-1", f"{name}.{view}({args}): {value} on the model, {told}")
