@@ -169,7 +169,7 @@ def demo(  # noqa: PLR0917 - one for each option
     if console.width < WIDTH:
         console = Console(width=WIDTH)
     try:
-        first, last = parse_time(start), _end_of(end)
+        first, last = parse_range(start, end)
         history = choose_history(find_data(data), market, first, last, seed)
         hourly_day = history.wildest_day() if hourly is None else parse_time(hourly) // DAY * DAY
         console.print(first_line(history), soft_wrap=True, highlight=False)
@@ -189,7 +189,9 @@ def demo(  # noqa: PLR0917 - one for each option
     )
 
 
-def _end_of(text: str) -> int:
-    """A day counts to its end, a time to itself."""
-    time_ = parse_time(text)
-    return time_ + DAY if time_ % DAY == 0 else time_
+def parse_range(start: str, end: str) -> tuple[int, int]:
+    """Two dates as times; a last day counts to its end. Raises HistoryError when it is empty."""
+    first, last = parse_time(start), parse_time(end)
+    if last < first:
+        raise HistoryError(f"the range {start} to {end} is empty: it has to start before it ends")
+    return first, last + DAY if last % DAY == 0 else last

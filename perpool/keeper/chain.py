@@ -142,10 +142,6 @@ class Contracts:
         assert market.price_feed is not None
         return Domain.of_price_feed(self.sender.chain_id, market.price_feed.address)
 
-    def reporters(self) -> list[str]:
-        """All reporters of the funding oracle, in the order of their seats."""
-        return list(self.funding_oracle.read("reporters"))
-
     def state(self, symbol: str, time: int) -> MarketState:
         """All that decisions are made of."""
         market = self.markets[symbol]

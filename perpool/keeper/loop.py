@@ -12,7 +12,7 @@ import structlog
 
 from perpool.keeper import decide
 from perpool.keeper.aggregate import aggregate
-from perpool.keeper.chain import Contracts, KeeperError
+from perpool.keeper.chain import Contracts, KeeperError, Remote
 from perpool.keeper.model import (
     Action,
     MarketState,
@@ -52,7 +52,6 @@ class Keeper:
         self.policy = policy or Policy()
         self.clock = clock
         self.log = log or structlog.get_logger("perpool.keeper")
-        self.reporters = contracts.reporters()
         self._check_signers()
 
     def run_once(self) -> Outcome:
@@ -79,7 +78,8 @@ class Keeper:
 
     def _check_signers(self) -> None:
         quorum = int(self.contracts.funding_oracle.read("quorum"))
-        strangers = [each.address for each in self.signers if each.address not in self.reporters]
+        reporters = self.contracts.funding_oracle.read("reporters")
+        strangers = [each.address for each in self.signers if each.address not in reporters]
         if strangers:
             raise KeeperError(
                 f"not a reporter of this deployment: {', '.join(strangers)}; leave the key out, or "
@@ -129,14 +129,27 @@ class Keeper:
                 self.log.info("sent", action=name, transaction=transaction, **_facts(action))
         return Outcome(tuple(done), tuple(failed))
 
+    def _seated(self, oracle: Remote) -> tuple[list[Signer], list[str]]:
+        """Our signers among an oracle's reporters, and all of those: they may change at any time."""
+        reporters = list(oracle.read("reporters"))
+        signers = [each for each in self.signers if each.address in reporters]
+        quorum = int(oracle.read("quorum"))
+        if len(signers) < quorum:
+            raise KeeperError(
+                f"{len(signers)} of our keys are reporters of {oracle.address}, and a round takes "
+                f"{quorum}: have the owner register them"
+            )
+        return signers, reporters
+
     def _send(self, action: Action) -> str:
         markets = self.contracts.markets
         match action:
             case ReportFunding(observed_at, rates):
                 by_token = [(markets[each].addresses.token, rate) for each, rate in rates]
+                signers, reporters = self._seated(self.contracts.funding_oracle)
                 funding = signed_funding_round(
-                    self.signers,
-                    self.reporters,
+                    signers,
+                    reporters,
                     self.contracts.funding_domain,
                     observed_at,
                     by_token,
@@ -145,9 +158,10 @@ class Keeper:
             case ReportPrice(symbol, observed_at, price):
                 market = markets[symbol]
                 assert market.price_feed is not None
+                signers, reporters = self._seated(market.price_feed)
                 prices = signed_price_round(
-                    self.signers,
-                    self.reporters,
+                    signers,
+                    reporters,
                     self.contracts.price_domain(market),
                     observed_at,
                     (market.addresses.token, price),
