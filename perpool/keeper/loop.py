@@ -130,7 +130,7 @@ class Keeper:
         return Outcome(tuple(done), tuple(failed))
 
     def _seated(self, oracle: Remote) -> tuple[list[Signer], list[str]]:
-        """Our signers among an oracle's reporters, and all of those: they may change at any time."""
+        """Our signers among an oracle's reporters, and all of those, who may change."""
         reporters = list(oracle.read("reporters"))
         signers = [each for each in self.signers if each.address in reporters]
         quorum = int(oracle.read("quorum"))
