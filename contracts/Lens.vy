@@ -154,7 +154,7 @@ def positions(
     context: reading.Context = reading._context(pool)
     views: DynArray[ILens.PositionView, MAX_ACCOUNTS] = []
     for account: address in accounts:
-        views.append(judging._view(context, reading._account(context, account)))
+        views.append(self._position(context, account))
     return views
 
 
@@ -162,7 +162,7 @@ def positions(
 @view
 def position(pool: address, account: address) -> ILens.PositionView:
     context: reading.Context = reading._context(pool)
-    return judging._view(context, reading._account(context, account))
+    return self._position(context, account)
 
 
 @external
@@ -172,7 +172,8 @@ def position_after(
 ) -> (ILens.PositionView, bool):
     """
     @notice The position after a change of collateral and debt in this block, and whether its LTV is one at which the
-            pool lets new debt be taken on. Cash, caps, a pause and the minimum debt are not looked at.
+            pool lets new debt be taken on. Cash, caps, a pause and the minimum debt are not looked at; what only a
+            short has is left at 0.
     """
     context: reading.Context = reading._context(pool)
     changed: reading.Account = reading._account(context, account)
@@ -194,3 +195,10 @@ def position_after(
         changed.debt_shares -= shares
         changed.debt = ledger._owed(changed.debt_shares, all_debt - repaid, all_shares - shares)
     return judging._view(context, changed), judging._is_within_limit(context, changed)
+
+
+@internal
+@view
+def _position(context: reading.Context, account: address) -> ILens.PositionView:
+    view: ILens.PositionView = judging._view(context, reading._account(context, account))
+    return judging._with_short(context, view)

@@ -32,6 +32,7 @@ from perpool.sdk.units import (
     from_wad,
     moment,
     optional_wad,
+    ratio,
     to_units,
 )
 from perpool.sdk.venue import Route, UniswapV3
@@ -224,7 +225,7 @@ class Pool:
         usdt = self.context.usdt
         owes = view.debt > 0
         has_liquidation_price = owes and view.liquidation_price_e36 != MAX
-        is_short = self.leg == "forward" and owes
+        is_short = view.sold > 0
         return Position(
             account=view.account,
             market=self.context.symbol,
@@ -482,7 +483,7 @@ class ForwardPool(Pool):
         limits.append(("slippage", least is not None and proceeds < least))
         problems += [Problem(reason, remedy_for(reason)) for reason, holds in limits if holds]
         income = context.usdt.amount(proceeds)
-        average = income / quote.token_amount if sold else None
+        average = ratio(income, quote.token_amount) if sold else None
         price = self._prices(view.prices).price
         equity = None
         if position.collateral_value is not None and position.debt_value is not None:
@@ -492,9 +493,9 @@ class ForwardPool(Pool):
             proceeds=income,
             min_proceeds=context.usdt.amount(int(proceeds * (1 - slippage))),
             average_price=average,
-            slippage=1 - average / price if average is not None and price else None,
+            slippage=1 - ratio(average, price) if average is not None and price else None,
             after=position,
-            leverage=position.debt_value / equity if position.debt_value and equity else None,
+            leverage=ratio(position.debt_value, equity) if position.debt_value and equity else None,
             problems=tuple(problems),
         )
 

@@ -17,6 +17,7 @@ Amount = Decimal | int | str
 """What callers may pass for an amount: never a float, whose digits are not what was written."""
 
 _EXACT = Context(prec=120)
+_LEAST_FRACTION = Decimal(1).scaleb(-WAD_DIGITS)
 
 
 def to_units(amount: Amount, decimals: int, what: str = "amount") -> int:
@@ -38,6 +39,11 @@ def to_units(amount: Amount, decimals: int, what: str = "amount") -> int:
 def from_units(units: int, decimals: int) -> Decimal:
     """Whole tokens."""
     return Decimal(units).scaleb(-decimals, _EXACT)
+
+
+def ratio(numerator: Decimal, denominator: Decimal) -> Decimal:
+    """To 18 places, as the contracts' fractions."""
+    return _EXACT.divide(numerator, denominator).quantize(_LEAST_FRACTION, context=_EXACT)
 
 
 def from_wad(wad: int) -> Decimal:

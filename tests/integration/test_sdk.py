@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from eth_account.signers.local import LocalAccount
 
+from perpool import cli
 from perpool.anvil import Anvil
 from perpool.build import load_npm_artifact
 from perpool.sdk import ActionError, Market, Perpool, PerpoolError, UnknownMarketError
@@ -331,3 +333,37 @@ def test_venue__agrees_with_uniswap_s_quoter(stage: AnvilMarket, market: Market)
         venue.quote_exact_in((token, 3_000, usdt), 1)
     with pytest.raises(ActionError, match="too shallow"):
         venue.quote_exact_out((usdt, 500, token), 10**30)
+
+
+# --- the command line
+
+
+def test_command_line__on_a_chain(
+    stage: AnvilMarket,
+    market: Market,
+    holder: LocalAccount,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PERPOOL_RPC_URL", stage.anvil.http_url)
+    monkeypatch.setenv("PERPOOL_DEPLOYMENT", str(stage.record.path))
+    market.reverse.supply_and_borrow(100, 500, account=holder.address).send(holder)
+    market.forward.open_short(20, margin=100, account=holder.address).send(holder)
+
+    def run(*args: str) -> str:
+        cli.main(args)
+        return capsys.readouterr().out
+
+    status = json.loads(run("status", "--json"))
+    assert [each["total_debt"] for each in status] == ["500.000000", "20.000000000000000000"]
+    assert "6.47 %" in run("status")
+    shown = run("position", holder.address)
+    assert "500 USDT" in shown
+    assert "20 ADA" in shown
+    assert "hedge ratio    25.0 %" in run("quote", "borrow", "ada", "250", "--collateral", "100")
+    quote = run("quote", "short", "ADA", "10", "--margin", "50", "--account", holder.address)
+    assert "short          10 ADA on 50 USDT" in quote
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["quote", "borrow", "ADA", "250"])
+    assert ended.value.code == cli.NOT_POSSIBLE
+    assert "not possible now: unhealthy position" in capsys.readouterr().out

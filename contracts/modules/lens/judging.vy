@@ -66,8 +66,6 @@ def _view(context: reading.Context, account: reading.Account) -> ILens.PositionV
         found.health = 0
     if account.debt == 0 or context.prices.has_bounds:
         found.free_debt, found.free_collateral = self._free(context, account)
-    if not context.is_reverse:
-        found = self._with_short(context, found)
     return found
 
 
@@ -110,6 +108,8 @@ def _with_short(context: reading.Context, view: ILens.PositionView) -> ILens.Pos
     """
     @notice With what only a short has.
     """
+    if context.is_reverse:
+        return view
     found: ILens.PositionView = view
     short: IForwardPool.ShortPosition = staticcall IForwardPool(context.pool).position(view.account)
     found.opened_block = short.opened_block

@@ -135,7 +135,10 @@ def test_position_after__without_bounds(scene: Scene) -> None:
     scene.lose_price()
     for pool, account in ((scene.reverse, scene.borrower), (scene.forward, scene.shorter)):
         view, allowed = scene.lens.position_after(pool, account, 0, 0)
-        assert view == scene.position(pool, account)
+        before = scene.position(pool, account)
+        assert (view.debt, view.collateral) == (before.debt, before.collateral)
+        assert (view.ltv, view.health) == (0, 0)
+        assert (view.sold, view.proceeds, view.opened_block) == (0, 0, 0)
         assert not allowed
         _, allowed = scene.lens.position_after(pool, account, 0, -(2**255))
         assert allowed
