@@ -23,6 +23,7 @@ event Told:
     old_debt_shares: uint256
     shares: uint256
     debt_shares: uint256
+    gas: uint256
 
 
 event Called:
@@ -70,6 +71,7 @@ def on_change(account: address, old_shares: uint256, old_debt_shares: uint256):
     """
     @notice See IHook.
     """
+    gas: uint256 = msg.gas
     assert self.behaviour != Behaviour.FAIL, "hook fails"
     if self.behaviour == Behaviour.BURN_GAS:
         raise UNREACHABLE
@@ -82,4 +84,5 @@ def on_change(account: address, old_shares: uint256, old_debt_shares: uint256):
         old_debt_shares=old_debt_shares,
         shares=staticcall Pool(msg.sender).balanceOf(account),
         debt_shares=staticcall Pool(msg.sender).debt_shares_of(account),
+        gas=gas,
     )
