@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from eth_account import Account
 
 from perpool.anvil import Anvil
 from perpool.chain import Chain, Contract
@@ -40,23 +41,26 @@ def output(tmp_path: Path) -> Path:
     return tmp_path / "deployments" / "sepolia.json"
 
 
-def command(output: Path, *options: str) -> list[str]:
+def command(output: Path, *options: str, account: str = "TEST::0") -> list[str]:
     ape = str(Path(sys.executable).with_name("ape"))
-    network = ("--network", "ethereum:sepolia:node", "--account", "TEST::0")
+    network = ("--network", "ethereum:sepolia:node", "--account", account)
     return [ape, "run", "deploy", *network, "--output", str(output), *options]
 
 
-def environment(anvil: Anvil) -> dict[str, str]:
+def environment(anvil: Anvil, **variables: str) -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return os.environ | {"SEPOLIA_RPC_URL": anvil.http_url, "PATH": path}
+    return os.environ | {"SEPOLIA_RPC_URL": anvil.http_url, "PATH": path} | variables
 
 
-def deploy(anvil: Anvil, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def deploy(
+    anvil: Anvil, output: Path, *options: str, account: str = "TEST::0", **variables: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(output, *options),
+        command(output, *options, account=account),
         check=False,
         cwd=ROOT,
-        env=environment(anvil),
+        env=environment(anvil, **variables),
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=240,
@@ -143,3 +147,25 @@ def test_deploy__faults_are_one_line_each(anvil: Anvil, output: Path, tmp_path: 
     assert "markets.ADA.reverse: kink has to be above 0% and below 100%" in run.stderr
     assert "reporters: quorum has to be at least 3" in run.stderr
     assert not output.exists()
+
+
+def test_deploy__from_a_keystore_unattended(
+    anvil: Anvil, chain: Chain, output: Path, tmp_path: Path
+) -> None:
+    key = Account.create()
+    chain.set_balance(key.address, 10**20)
+    keystore = tmp_path / ".ape" / "accounts" / "mydeployer.json"
+    keystore.parent.mkdir(parents=True)
+    keystore.write_text(json.dumps(Account.encrypt(key.key, "secret", iterations=2)))
+    where = {"account": "mydeployer", "APE_DATA_FOLDER": str(keystore.parents[1])}
+
+    refused = deploy(anvil, output, **where)
+    assert refused.returncode == 1
+    assert "set APE_ACCOUNTS_mydeployer_PASSPHRASE" in refused.stderr
+    assert "there is no account nobody" in deploy(anvil, output, account="nobody").stderr
+
+    run = deploy(anvil, output, **where, APE_ACCOUNTS_mydeployer_PASSPHRASE="secret")
+    assert run.returncode == 0, run.stderr
+    record = Record.read(output)
+    assert (record.deployer, record.complete) == (key.address, True)
+    assert contract(chain, record, "PoolFactory").owner() == key.address
