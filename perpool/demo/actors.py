@@ -275,10 +275,10 @@ class HedgedHolder(Actor):
     @property
     def rule(self) -> str:
         return (
-            f"Funding EMA above {ENTER_CARRY:.0%}: borrows and shorts {self.hedge:.0%} of the "
-            f"tokens with a margin of {self.margin:.0%}; moves USDT between loan and margin when "
-            f"that is 10 % off, and past LTV {CEILING:.0%} sells tokens for it; leaves below "
-            f"{LEAVE_CARRY:.0%}, after 3 days at least"
+            f"Funding EMA above {_percent(ENTER_CARRY)}: borrows and shorts {_percent(self.hedge)} of the "
+            f"tokens with a margin of {_percent(self.margin)}; moves USDT between loan and margin when "
+            f"that is 10 % off, and past LTV {_percent(CEILING)} sells tokens for it; leaves below "
+            f"{_percent(LEAVE_CARRY)}, after 3 days at least"
         )
 
     def decide(self, view: View, me: Me) -> list[Order]:
@@ -346,7 +346,7 @@ class SiloedHolder(Actor):
     @property
     def rule(self) -> str:
         return (
-            f"Funding EMA above {ENTER_CARRY:.0%}: borrows at LTV {self.ltv:.0%}, shorts all of "
+            f"Funding EMA above {_percent(ENTER_CARRY)}: borrows at LTV {_percent(self.ltv)}, shorts all of "
             "the tokens with that as margin, and never touches either leg again"
         )
 
@@ -373,7 +373,7 @@ class LeveragedHolder(Actor):
     def rule(self) -> str:
         top_up = "adds what was bought once LTV passes 72 %" if self.tops_up else "adds nothing"
         return (
-            f"Price above its 3-day mean: borrows to LTV {self.ltv:.0%} and buys tokens; again "
+            f"Price above its 3-day mean: borrows to LTV {_percent(self.ltv)} and buys tokens; again "
             f"when LTV has fallen by 12 points; {top_up}"
         )
 
@@ -528,6 +528,10 @@ class FundingDesk(Shorter):
         if view.funding_ema > 0:
             return [CloseShort(), PerpTrade(0), PerpTransfer(-float("inf"))]
         return []
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.0f} %"
 
 
 # -- the cast --

@@ -164,14 +164,15 @@ def demo(  # noqa: PLR0917 - one for each option
     borrowers, shorters and liquidators who each follow a simple rule. Ends with a table by actor,
     summary.json and report.html.
     """
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    # what the history lacks is said once, not at every step
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     console = Console()
     if console.width < WIDTH:
         console = Console(width=WIDTH)
     try:
         first, last = parse_range(start, end)
         history = choose_history(find_data(data), market, first, last, seed)
-        hourly_day = history.wildest_day() if hourly is None else parse_time(hourly) // DAY * DAY
+        hourly_day = choose_hourly_day(history, hourly)
         console.print(first_line(history), soft_wrap=True, highlight=False)
         for gap in history.gaps():
             console.print(f"Missing: {gap}", soft_wrap=True, highlight=False)
@@ -187,6 +188,16 @@ def demo(  # noqa: PLR0917 - one for each option
         soft_wrap=True,
         highlight=False,
     )
+
+
+def choose_hourly_day(history: MarketHistory, named: str | None) -> int | None:
+    """The day that is stepped hourly: the one named, else that of the largest hourly move.
+
+    None where nobody has named one and there are no hourly prices. Raises HistoryError.
+    """
+    if named is not None:
+        return parse_time(named) // DAY * DAY
+    return history.wildest_day() if history.candles else None
 
 
 def parse_range(start: str, end: str) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 from perpool.demo.replay import Record, Results
 from perpool.demo.stage import DEPTH, FEED_MAX_MOVE, FEED_SPACING, TWAP_TOLERANCE, TWAP_WINDOW
 from perpool.demo.summary import Row, Summary
-from perpool.demo.table import GROUPS, money, percent
+from perpool.demo.table import GROUPS, count, money, percent
 
 # readable on white and on near black
 REVERSE, FORWARD, FUNDING = "#1aa08f", "#e2853c", "#8577f2"
@@ -86,12 +86,13 @@ def _tiles(summary: Summary) -> str:
         (percent(forward.lender_apr), f"a year to lenders of {summary.market}"),
         (percent(summary.funding["mean"]), "mean funding a year, longs to shorts"),
         (
-            f"{price['last'] / price['first'] - 1:+.0%}".replace("%", " %"),
-            f"price; the worst fall {-price['worst_fall']:.0%}".replace("%", " %"),
+            f"{(price['last'] / price['first'] - 1) * 100:+.0f} %",
+            f"price, with a fall of {percent(-price['worst_fall'], 0)} on the way",
         ),
         (
             str(reverse.liquidations + forward.liquidations),
-            f"liquidations: {reverse.liquidations} loans, {forward.liquidations} shorts",
+            f"liquidations: {count(reverse.liquidations, 'loan')}, "
+            f"{count(forward.liquidations, 'short')}",
         ),
         (
             f"{_bad_debt(summary):,.0f} USDT",
@@ -300,13 +301,14 @@ def _checks(summary: Summary) -> str:
         f"With nobody at the end: {summary.rounding['usdt']:,} units of USDT and "
         f"{summary.rounding['tokens']:,} of {escape(summary.market)}, all of it rounding in favour "
         "of pools.",
-        f"Price feed: at most {FEED_MAX_MOVE:.0%} a round and {FEED_SPACING} s apart, so that a "
-        f"leaked quorum cannot name any price, yet a fall by half is four minutes away. "
+        f"Price feed: at most {percent(float(FEED_MAX_MOVE), 0)} a round and {FEED_SPACING} s "
+        "apart, so that a leaked quorum cannot name any price, yet a fall by half is four minutes "
+        "away. "
         f"{oracle['rounds_held_back']} of {oracle['price_rounds']} rounds were held back, and the "
         "keeper followed with the next.",
         f"New risk also needs the {TWAP_WINDOW // 60}-minute average of Uniswap within "
-        f"{TWAP_TOLERANCE:.0%} of the feed; so people act half an hour after each report, and "
-        "liquidators at once.",
+        f"{percent(float(TWAP_TOLERANCE), 0)} of the feed; so people act half an hour after each "
+        "report, and liquidators at once.",
         f"Uniswap holds {DEPTH:,.0f} USDT a side at first, over the full range.",
     ]
     if refused:
@@ -454,7 +456,7 @@ def _price(times: list[str], records: list[Record], results: Results) -> Figure:
                 ],
                 "y": [round(each.price, 6) for each in hits],
                 "text": [
-                    f"{each.borrower}, LTV {each.ltv:.0%}, by the {each.by.lower()}"
+                    f"{each.borrower}, LTV {percent(each.ltv)}, by the {each.by.lower()}"
                     for each in hits
                 ],
                 "hovertemplate": "%{text}<extra></extra>",
@@ -517,7 +519,7 @@ def _ltv(times: list[str], records: list[Record], liquidation: float) -> Figure:
         },
     )
     layout["shapes"] = [_level(liquidation, BAD)]
-    layout["annotations"] = [_note(liquidation, f"liquidation {liquidation:.0%}")]
+    layout["annotations"] = [_note(liquidation, f"liquidation {percent(liquidation, 0)}")]
     return {"data": data, "layout": layout}
 
 
@@ -608,7 +610,7 @@ def _note(value: float, text: str) -> dict[str, Any]:
         "xanchor": "left",
         "y": value,
         "yanchor": "bottom",
-        "text": text.replace("%", " %").replace("  ", " "),
+        "text": text,
         "showarrow": False,
         "font": {"size": 12, "color": GREY},
     }

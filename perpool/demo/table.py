@@ -55,33 +55,43 @@ def actor_table(summary: Summary) -> Table:
 
 def closing_lines(summary: Summary) -> list[str]:
     """What else there is to say, a sentence a line."""
-    legs = summary.legs
-    lines = []
-    for leg, name in LEGS.items():
-        figures = legs[leg]
-        lines.append(
-            f"{name}: lenders {percent(figures.lender_apr)} a year, borrowers "
-            f"{percent(figures.mean_borrow_rate)} on average and "
-            f"{percent(figures.highest_borrow_rate)} at most; {figures.liquidations} liquidations, "
-            f"bad debt {figures.bad_debt:,.0f} {figures.asset}, of which the reserve bore "
-            f"{figures.bad_debt_from_reserve:,.0f} and lenders "
-            f"{figures.bad_debt_from_lenders:,.0f}"
-        )
+    lines = [
+        "Result: against just holding what one started with, at the last price. It sums to zero.",
+        *(_leg_line(summary, leg, name) for leg, name in LEGS.items()),
+    ]
     oracle = summary.oracle
     lines.append(
-        f"Price feed: {oracle['price_rounds']} rounds, a move of at most {oracle['max_move']:.0%} "
-        f"each, {oracle['spacing_seconds']} s apart; {oracle['rounds_held_back']} were held back "
-        "and caught up with in the next"
+        f"Price feed: {count(oracle['price_rounds'], 'round')}, a move of at most "
+        f"{percent(oracle['max_move'], 0)} each, {oracle['spacing_seconds']} s apart; "
+        f"{oracle['rounds_held_back']} held back and caught up with in the next"
     )
     if summary.refused:
-        refused = ", ".join(f"{reason} {count}" for reason, count in summary.refused.items())
+        refused = ", ".join(f"{reason} {times}" for reason, times in summary.refused.items())
         lines.append(f"Orders that the contracts refused: {refused}")
     lines.append(
-        f"Money is conserved: after each of {summary.checks} checks all accounts and contracts "
+        f"Money is conserved: at each of {summary.checks} checks all accounts and contracts "
         f"together held exactly what was minted ({int(summary.minted['usdt']):,} and "
         f"{int(summary.minted['tokens']):,} units), and each pool exactly its books"
     )
     return lines
+
+
+def _leg_line(summary: Summary, leg: str, name: str) -> str:
+    figures = summary.legs[leg]
+    if figures.bad_debt:
+        lost = (
+            f"bad debt {figures.bad_debt:,.0f} {figures.asset}, of which the reserve bore "
+            f"{figures.bad_debt_from_reserve:,.0f} and lenders "
+            f"{figures.bad_debt_from_lenders:,.0f}"
+        )
+    else:
+        lost = "no bad debt"
+    return (
+        f"{name}: lenders {percent(figures.lender_apr)} a year, borrowers "
+        f"{percent(figures.mean_borrow_rate)} on average and "
+        f"{percent(figures.highest_borrow_rate)} at most; "
+        f"{count(figures.liquidations, 'liquidation')}, {lost}"
+    )
 
 
 def closing(summary: Summary) -> RenderableType:
@@ -123,5 +133,11 @@ def money(value: float | None) -> str:
     return f"{value:+,.0f}" if round(value) else "0"
 
 
-def percent(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%}".replace("%", " %")
+def percent(value: float | None, digits: int = 1) -> str:
+    """12.5 %; nothing for None."""
+    return "" if value is None else f"{value * 100:.{digits}f} %"
+
+
+def count(number: int, noun: str) -> str:
+    """1 loan, 2 loans."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
