@@ -275,10 +275,10 @@ class HedgedHolder(Actor):
     @property
     def rule(self) -> str:
         return (
-            f"Funding EMA above {_percent(ENTER_CARRY)}: borrows and shorts {_percent(self.hedge)} of the "
-            f"tokens with a margin of {_percent(self.margin)}; moves USDT between loan and margin when "
-            f"that is 10 % off, and past LTV {_percent(CEILING)} sells tokens for it; leaves below "
-            f"{_percent(LEAVE_CARRY)}, after 3 days at least"
+            f"Funding EMA above {_percent(ENTER_CARRY)}: borrows and shorts {_percent(self.hedge)} "
+            f"of the tokens with a margin of {_percent(self.margin)}; moves USDT between loan and "
+            f"margin when that is 10 % off, and past LTV {_percent(CEILING)} sells tokens for it; "
+            f"leaves below {_percent(LEAVE_CARRY)}, after 3 days at least"
         )
 
     def decide(self, view: View, me: Me) -> list[Order]:
@@ -346,8 +346,8 @@ class SiloedHolder(Actor):
     @property
     def rule(self) -> str:
         return (
-            f"Funding EMA above {_percent(ENTER_CARRY)}: borrows at LTV {_percent(self.ltv)}, shorts all of "
-            "the tokens with that as margin, and never touches either leg again"
+            f"Funding EMA above {_percent(ENTER_CARRY)}: borrows at LTV {_percent(self.ltv)}, "
+            "shorts all of the tokens with that as margin, and never touches either leg again"
         )
 
     def decide(self, view: View, me: Me) -> list[Order]:
@@ -373,8 +373,8 @@ class LeveragedHolder(Actor):
     def rule(self) -> str:
         top_up = "adds what was bought once LTV passes 72 %" if self.tops_up else "adds nothing"
         return (
-            f"Price above its 3-day mean: borrows to LTV {_percent(self.ltv)} and buys tokens; again "
-            f"when LTV has fallen by 12 points; {top_up}"
+            f"Price above its 3-day mean: borrows to LTV {_percent(self.ltv)} and buys tokens; "
+            f"again when LTV has fallen by 12 points; {top_up}"
         )
 
     def decide(self, view: View, me: Me) -> list[Order]:
