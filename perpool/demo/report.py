@@ -503,7 +503,8 @@ def _ltv(times: list[str], records: list[Record], liquidation: float) -> Figure:
         },
     ]
     ticks = [0.4, 0.5, 0.6, 0.7, 0.8]
-    bounds = [0.3, 0.9]
+    highest = max(max(r.reverse.worst_ltv, r.forward.worst_ltv) for r in records)
+    bounds = [0.3, min(max(0.9, highest + 0.03), 1.5)]
     layout = _layout(
         320,
         times,
