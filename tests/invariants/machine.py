@@ -26,6 +26,8 @@ from tests.invariants.steps import SWAPS, Outcome, Step, Violation, require
 
 FULL_CHECK_EVERY = 25
 SHRINK_SECONDS = 60.0
+LONGEST_REPORT = 40
+"""Steps of a trace that a failure prints."""
 HOOK_FIELDS = ("account", "old_shares", "old_debt_shares", "shares", "debt_shares")
 
 Draw = Callable[["Machine", random.Random], Step]
@@ -179,6 +181,9 @@ class Machine:
         if step.inner:
             moment = "onFlashLoan" if step.function == "flashLoan" else "on_collateral"
             calls = [(*self._encode(inner), True) for inner in step.inner]
+            arena.puppet.run(
+                []
+            )  # forgets the outcomes of before, of which it can hold only so many
             arena.puppet.prepare(moment, calls)
         target, data = self._encode(step)
         try:
@@ -482,8 +487,9 @@ def explain(arena: Arena, violation: Violation, steps: Sequence[Step], origin: s
     """The report of a failure: the shortest trace found."""
     short = shorten(arena, steps, violation.invariant)
     last = replay(arena, short) or violation  # the amounts of the cut trace
-    lines = [f"    {number}. {step}" for number, step in enumerate(short, 1)]
-    return f"{last}\n  after {len(steps)} steps of {origin}, cut down to:\n" + "\n".join(lines)
+    lines = [f"    {number}. {step}" for number, step in enumerate(short, 1)][-LONGEST_REPORT:]
+    cut = f"cut down to {len(short)}" + (", the last of them" if len(short) > len(lines) else "")
+    return f"{last}\n  after {len(steps)} steps of {origin}, {cut}:\n" + "\n".join(lines)
 
 
 def no_prologue(machine: Machine) -> Iterator[Step]:

@@ -576,12 +576,39 @@ def draw_uniswap(machine: Machine, rng: random.Random) -> Step:
 
 def _draw(machine: Machine, rng: random.Random, rules: dict[Rule, int]) -> Step:
     hand = Hand(machine, rng)
+    if set_prices in rules and (ambush := _ambush(hand)):
+        return ambush
     while True:
         rule = _urgent(hand) or rng.choices(list(rules), list(rules.values()))[0]
         step = rule(hand)
         if step is not None:
             anew = step.target == "world" or hand.chance(0.7)
             return step if anew else replace(step, new_block=False)
+
+
+def _ambush(hand: Hand) -> Step | None:
+    """Now and then the price jumps in the very block of an opening, and the short is attacked."""
+    machine = hand.machine
+    seen = machine.seen.pools["forward"]
+    fresh = [
+        account
+        for account in ACTORS
+        if seen.opened_block[account] == machine.model.block_number and seen.debt_shares[account]
+    ]
+    ill = [account for account in fresh if ("forward", account) in hand.unhealthy()]
+    if ill and hand.chance(0.7):
+        caller = hand.anyone()
+        if hand.chance(0.5):
+            function, args = "liquidate", (ill[0], MAX, caller, b"")
+        else:
+            function, args = "liquidate_by_purchase", (ill[0], caller)
+        return Step(function, "forward", function, args, caller, new_block=False)
+    if fresh and not ill and hand.chance(0.06):
+        price = hand.price * 8 // 5
+        if price < 30 * machine.arena.start_price:
+            args = (price, price, price, 0)
+            return Step("set_prices", "world", "set_prices", args, new_block=False)
+    return None
 
 
 def _urgent(hand: Hand) -> Rule | None:

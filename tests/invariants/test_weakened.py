@@ -153,6 +153,14 @@ WEAKNESSES = [
         ("LIQ-4",),
     ),
     Weakness(
+        "liquidation in the block of opening",
+        "ForwardPool",
+        "forward/liquidating.vy",
+        "if block.number <= packing._short_block(word)",
+        "if block.number < packing._short_block(word)",
+        ("LIQ-4",),
+    ),
+    Weakness(
         "the reserve does not pay for bad debt",
         "ReversePool",
         "ledger.vy",
