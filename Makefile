@@ -62,6 +62,7 @@ check: setup ## formatters, linters, types, code size, gas snapshot
 	python -m tools.format_vyper --check $(VYPER)
 	python -m tools.lint_vyper $(VYPER)
 	python -m tools.check_sizes
+	python -m tools.export_abi --check
 	python -m perpool.bench --check
 
 .PHONY: format

@@ -18,10 +18,10 @@ from ape.cli import ConnectedProviderCommand
 
 from perpool.build import repository_root
 from perpool.deployment import Record
+from perpool.deployment.ape import ApeSender, load_account, network_name
 from perpool.keeper.chain import next_block_time
 from perpool.keeper.cli import ERRORS, build_keeper, serve, source_options
 from perpool.keeper.signing import ApeSigner
-from scripts.deploy import ApeSender, load_account, network_name
 
 
 def now() -> int:
