@@ -28,6 +28,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -147,12 +148,13 @@ class MarketHistory:
         return f"its {what} are from {iso(times[0])} to {iso(times[-1])}"
 
     def settlement_at(self, time: int) -> Settlement | None:
-        """The last settlement at or before a time; None where one is overdue since."""
+        """The last settlement at or before a time; None in a gap and after the end."""
         index = bisect_right(self._settlement_times, time) - 1
         if index < 0:
             return None
-        last = self.settlements[index]
-        return last if time < last.time + last.hours * HOUR else None
+        last, following = self.settlements[index], self.settlements[index + 1 : index + 2]
+        hours = max(each.hours for each in (last, *following))
+        return last if time < last.time + hours * HOUR else None
 
     def price_at(self, time: int, max_age: int = MAX_PRICE_AGE) -> Decimal | None:
         """The newest price that was known at a time; None where it was older than `max_age`."""
@@ -191,7 +193,7 @@ class MarketHistory:
             for a, b in pairwise(self.candles)
             if b.time == a.closed_at and b.time >= self.settlements[0].time
         ]
-        return max(moves)[1] if moves else self.settlements[0].time // DAY * DAY
+        return max(moves, key=itemgetter(0))[1] if moves else self.settlements[0].time // DAY * DAY
 
 
 @dataclass(frozen=True)

@@ -311,11 +311,11 @@ class HedgedHolder(Actor):
             return [PerpTransfer(-back), Repay(back)] if back > 1 else []
         ceiling = min(CEILING, view.borrow_ltv - 0.03)
         room = max(ceiling * me.collateral * view.price - me.debt, 0.0)
-        lack = min(-excess, room)
-        orders: list[Order] = [Borrow(0, lack), PerpTransfer(lack)] if lack > 100 else []
-        if lack < -excess:
+        borrowed = min(-excess, room) if room > 100 else 0.0
+        orders: list[Order] = [Borrow(0, borrowed), PerpTransfer(borrowed)] if borrowed else []
+        if borrowed < -excess:
             # a token sold brings its price, and asks for less margin
-            sold = (-excess - lack) / (view.price * (1 + self.margin * self.hedge))
+            sold = (-excess - borrowed) / (view.price * (1 + self.margin * self.hedge))
             brought = sold * view.price * 0.99
             orders += [TakeCollateral(sold), Sell(sold), PerpTransfer(brought)]
             orders.append(PerpTrade(-self.hedge * (me.collateral - sold)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
@@ -354,7 +355,7 @@ def _line(name: str, x: list[str], y: Sequence[float | None], colour: str, **mor
         "mode": "lines",
         "name": name,
         "x": x,
-        "y": [None if value is None else round(value, 6) for value in y],
+        "y": [None if value is None or math.isnan(value) else round(value, 6) for value in y],
         "line": {"color": colour, "width": 2, "shape": "hv"} | more.pop("line", {}),
         "hovertemplate": "%{y:.1%}",
     } | more

@@ -208,6 +208,14 @@ def test_settlement_at__none_once_the_next_is_overdue(folder: Path) -> None:
     assert history.settlement_at(START + 24 * HOUR) is None
 
 
+def test_settlement_at__interval_that_grows(folder: Path) -> None:
+    rows = [funding_row(0, interval="4"), funding_row(8), funding_row(32)]
+    write(folder / "funding/ADAUSDT.csv.gz", FUNDING, rows)
+    history = DataFolder(folder).load("ADA")
+    assert history.settlement_at(START + 8 * HOUR - 1) == history.settlements[0]
+    assert history.settlement_at(START + 16 * HOUR) is None
+
+
 def test_gaps__of_both_series(folder: Path) -> None:
     rows = [funding_row(0), funding_row(8), funding_row(32)]
     write(folder / "funding/ADAUSDT.csv.gz", FUNDING, rows)
