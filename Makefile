@@ -74,8 +74,9 @@ format: setup ## format Python and Vyper in place
 # --- tests ---
 
 .PHONY: test
-test: setup ## the whole test suite
-	$(PYTEST) tests $(PYTEST_ARGS)
+test: setup ## the whole test suite; Ape's plugin, which reorders fixtures, only where Ape is tested
+	$(PYTEST) -p no:ape_test tests --ignore=tests/integration $(PYTEST_ARGS)
+	python -m pytest tests/integration $(PYTEST_ARGS)
 
 .PHONY: unit
 unit: setup ## tests without anvil and without long fuzzing

@@ -30,6 +30,22 @@ def _pull_exactly(token: address, amount: uint256):
 
 
 @internal
+def _pull_due(token: address, amount: uint256):
+    """
+    @notice Takes what a debt is paid with from the caller, so that `amount` arrives. Where the token
+            takes a fee, what is missing is taken once more with the fee on top: a fee switched on
+            later must not keep anybody from repaying or liquidating.
+    """
+    if amount == 0:
+        return
+    arrived: uint256 = self._pull(token, amount)[0]
+    if arrived < amount:
+        missing: uint256 = amount - arrived
+        if self._pull(token, missing * amount // arrived + 1)[0] < missing:
+            errors._short_transfer()
+
+
+@internal
 def _pull_from(token: address, sender: address, amount: uint256):
     """
     @dev Only for a sender who has agreed in this call: the caller, or whoever answered a flash loan.

@@ -76,7 +76,7 @@ def liquidate(
     tokens._push(market.CONFIG.collateral, receiver, seized)
     if len(data) > 0:
         extcall ICallbacks(msg.sender).on_collateral(borrower, repaid, seized, data)
-    tokens._pull_exactly(market.CONFIG.asset, repaid)
+    tokens._pull_due(market.CONFIG.asset, repaid)
     return repaid, seized
 
 

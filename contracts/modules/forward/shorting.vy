@@ -172,7 +172,11 @@ def repay(assets: uint256, on_behalf: address) -> (uint256, uint256):
     if old_shares == 0:
         errors._no_debt()
     debt: uint256 = ledger._owed(old_shares, state.debt_assets, state.debt_shares)
-    repaid: uint256 = tokens._pull(market.CONFIG.asset, min(assets, debt))[0]
+    repaid: uint256 = debt
+    if assets >= debt:
+        tokens._pull_due(market.CONFIG.asset, debt)
+    else:
+        repaid = tokens._pull(market.CONFIG.asset, assets)[0]
     if repaid == 0:
         errors._zero_amount()
     shares: uint256 = ledger._shares_repaid(

@@ -204,7 +204,11 @@ def _repay(usdt_amount: uint256, on_behalf: address) -> (uint256, uint256):
     if debt_shares == 0:
         errors._no_debt()
     debt: uint256 = ledger._owed(debt_shares, state.debt_assets, state.debt_shares)
-    assets: uint256 = tokens._pull(market.CONFIG.asset, min(usdt_amount, debt))[0]
+    assets: uint256 = debt
+    if usdt_amount >= debt:
+        tokens._pull_due(market.CONFIG.asset, debt)
+    else:
+        assets = tokens._pull(market.CONFIG.asset, usdt_amount)[0]
     if assets == 0:
         errors._zero_amount()
     shares: uint256 = ledger._shares_repaid(

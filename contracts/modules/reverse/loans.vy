@@ -102,7 +102,7 @@ def _exchange(
     tokens._push(market.CONFIG.collateral, receiver, collateral_out)
     if len(data) > 0:
         extcall ICallbacks(msg.sender).on_collateral(account, repaid, collateral_out, data)
-    tokens._pull_exactly(market.CONFIG.asset, repaid)
+    tokens._pull_due(market.CONFIG.asset, repaid)
 
 
 @internal

@@ -112,16 +112,19 @@ def test_liquidate__caller_without_tokens(market: Market, shorter: Account, evm:
 
 
 def test_liquidate__token_that_takes_a_fee(evm: Evm) -> None:
-    """Who delivers less than he is paid for gets nothing."""
+    """The liquidator pays the fee on top, and what he is paid for arrives."""
     token = evm.deploy("FeeToken", 18, 0)
     market = deploy_market(evm, token=token)
     market.lend("lender", tokens=market.tokens(LENT))
     shorter = market.short("shorter", margin=market.usd(MARGIN), tokens=market.tokens(SHORTED))
     liquidator = market.give(evm.account("liquidator"), tokens=market.tokens(LENT))
     market.set_price(17)
-    token.set_fee(1)
-    with reverts("transfer fell short"):
-        liquidate(market, shorter, liquidator)
+    token.set_fee(20)
+    before, held = token.balanceOf(market.forward), token.balanceOf(liquidator)
+    repaid = liquidate(market, shorter, liquidator)[0]
+    assert repaid > 0
+    assert 0 <= token.balanceOf(market.forward) - before - repaid <= 1
+    assert held - token.balanceOf(liquidator) > repaid
 
 
 # --- happy
