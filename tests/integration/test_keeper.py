@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import structlog
 from click.testing import CliRunner
 from eth_account import Account
 from eth_account.hdaccount import ETHEREUM_DEFAULT_PATH
@@ -194,6 +195,7 @@ class Silent:
 
 def test_run_once__no_venue_no_report(setting: Setting) -> None:
     keeper_ = setting.keeper(Silent())
+    structlog.reset_defaults()  # a command run earlier in this process may have filtered warnings
     with capture_logs() as logs:
         outcome = Keeper.run_once(keeper_)
     assert outcome == Outcome()
