@@ -465,13 +465,14 @@ def shorten(
 ) -> list[Step]:
     """The shortest trace that still breaks the same invariant, of those tried in the time.
 
-    Cuts out ever smaller pieces, from the end to the beginning.
+    Cuts out ever smaller pieces, from the end to the beginning, until nothing more can go.
     """
     deadline = time.monotonic() + seconds
     kept = list(steps)
     size = len(kept) // 2
     while size >= 1:
-        end = len(kept) - 1  # the last step is the one that fails
+        before = len(kept)
+        end = before - 1  # the last step is the one that fails
         while end > 0 and time.monotonic() < deadline:
             start = max(end - size, 0)
             shorter = kept[:start] + kept[end:]
@@ -479,7 +480,8 @@ def shorten(
             if failure is not None and failure.invariant == invariant:
                 kept = shorter
             end = start
-        size //= 2
+        if size > 1 or len(kept) == before:
+            size //= 2
     return kept
 
 

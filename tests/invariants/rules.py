@@ -88,11 +88,12 @@ class Hand:
         return self.anyone()
 
     def amount(self, most: int, *, edges: float = 0.2) -> int:
-        """Mostly a part of `most`; with the chance `edges` 0, 1, all of it, a unit more, or MAX."""
+        """Mostly a part of `most`; with the chance `edges` 0, 1, all of it, more, or MAX."""
         most = max(most, 0)
         dice = self.rng.random()
         if dice < edges:
-            return self.rng.choice((0, 1, most, most, most, most + 1, MAX))
+            over = int(most * self.rng.uniform(1.0, 1.6))
+            return self.rng.choice((0, 1, most, most, most, most + 1, over, over, MAX))
         if dice < 0.6:
             return int(most * self.rng.uniform(0.05, 1.0))
         return int(most * 10 ** self.rng.uniform(-3, 0))
@@ -137,12 +138,31 @@ class Hand:
             if seen.pools[name].debt_shares[account] and not seen.is_healthy(name, account)
         ]
 
+    def ltv(self, name: str, account: str) -> float:
+        debt, value = self.machine.seen.values(name, account)
+        return debt / max(value, 1)
+
+    def price_for_ltv(self, ltv: float) -> int | None:
+        """The price at which a borrower's LTV would be this, unless that is far off."""
+        seen, name = self.machine.seen, self.rng.choice(POOLS)
+        debt, value = seen.values(name, self.one_of(seen.pools[name].debt_shares))
+        if debt == 0 or value == 0:
+            return None
+        factor = debt / value / ltv
+        if name == "forward":
+            factor = 1 / factor
+        return int(self.price * factor) if 0.5 < factor < 2 else None
+
     def weak(self, *names: str) -> tuple[str, str]:
-        """(pool, account): mostly one that can be liquidated, if there is any."""
+        """(pool, account): mostly one that can be liquidated, else often the nearest to it."""
+        seen = self.machine.seen
         found = [pair for pair in self.unhealthy() if pair[0] in names]
         if found and self.chance(0.93):
             return self.rng.choice(found)
         name = self.rng.choice(names)
+        debtors = [account for account in ACTORS if seen.pools[name].debt_shares[account]]
+        if debtors and self.chance(0.7):
+            return name, max(debtors, key=lambda account: self.ltv(name, account))
         return name, self.one_of(self.pool(name).debt_shares)
 
     def route(self, *, sale: bool) -> bytes:
@@ -418,7 +438,7 @@ def set_fee(hand: Hand) -> Step:
 
 
 def set_hook(hand: Hand) -> Step:
-    hook = hand.rng.choice((GOOD_HOOK, GOOD_HOOK, FAILING_HOOK, NOBODY, PUPPET))
+    hook = hand.rng.choice((GOOD_HOOK, GOOD_HOOK, GOOD_HOOK, FAILING_HOOK, NOBODY, PUPPET))
     return Step("set_hook", "factory", "set_hook", (hand.pool_name(), hook), _owner(hand))
 
 
@@ -481,12 +501,17 @@ def warp(hand: Hand) -> Step:
 
 
 def set_prices(hand: Hand) -> Step:
-    """A walk with crashes and squeezes, pulled back to where it started; bounds up to 2 % apart."""
+    """A walk with crashes and squeezes, pulled back to where it started; bounds up to 2 % apart.
+
+    Sometimes it goes to where somebody's LTV is about the liquidation limit or where it is 100 %.
+    """
     start = hand.machine.arena.start_price
     factor = hand.rng.gauss(1, 0.04)
     if hand.chance(0.4):
         factor = hand.rng.choice((0.6, 0.75, 0.85, 1.15, 1.3, 1.6))
     price = int(hand.price * max(factor, 0.3) * (start / hand.price) ** 0.1)
+    if hand.chance(0.4):
+        price = hand.price_for_ltv(hand.rng.uniform(0.72, 1.02)) or price
     price = min(max(price, start // 30), start * 30)
     apart = hand.rng.choice((0, 0, 5, 20))
     volatility = hand.rng.choice((0, WAD // 2, WAD, 13 * WAD // 10, 199 * WAD // 100, MAX))
@@ -539,7 +564,7 @@ CALLS: dict[Rule, int] = {
     repay_and_withdraw_collateral: 4,
     deleverage: 5,
     flash_loan: 4,
-    liquidate: 3,
+    liquidate: 5,
     open_short: 9,
     close_short: 6,
     add_margin: 3,
@@ -550,7 +575,7 @@ CALLS: dict[Rule, int] = {
     donate: 2,
     set_fee: 2,
     set_hook: 2,
-    set_paused: 1,
+    set_paused: 2,
     set_caps: 2,
     request_reserve_withdrawal: 2,
     withdraw_reserve: 5,
@@ -618,7 +643,7 @@ def _urgent(hand: Hand) -> Rule | None:
     """
     machine = hand.machine
     prices = machine.model.prices
-    if hand.chance(0.08) and any(hand.pool(name).state.paused for name in POOLS):
+    if hand.chance(0.07) and any(hand.pool(name).state.paused for name in POOLS):
         return unpause
     if hand.chance(0.12) and (prices.bounds_error or prices.liquidation_error):
         return break_prices
