@@ -26,8 +26,10 @@ from contracts.modules import controls
 from contracts.modules import ledger
 from contracts.modules import market
 from contracts.modules import packing
+from contracts.modules import permits
 from contracts.modules import share_token
 from contracts.modules import signatures
+from contracts.modules import supply
 from contracts.modules import vault
 from contracts.modules.forward import liquidating
 from contracts.modules.forward import shorts
@@ -42,15 +44,15 @@ implements: IForwardPool
 initializes: market
 initializes: ledger[market := market]
 initializes: accounts
+initializes: supply[accounts := accounts, ledger := ledger, market := market]
 initializes: signatures
-initializes: share_token[
-    accounts := accounts, ledger := ledger, market := market, signatures := signatures
-]
+initializes: share_token[accounts := accounts, ledger := ledger, market := market, supply := supply]
+initializes: permits[market := market, share_token := share_token, signatures := signatures]
 initializes: vault[
-    accounts := accounts, ledger := ledger, market := market, share_token := share_token
+    accounts := accounts, market := market, share_token := share_token, supply := supply
 ]
-initializes: controls[accounts := accounts, ledger := ledger, market := market]
-initializes: shorts[accounts := accounts, ledger := ledger, market := market]
+initializes: controls[accounts := accounts, market := market, supply := supply, vault := vault]
+initializes: shorts[accounts := accounts, ledger := ledger, market := market, supply := supply]
 initializes: trades[market := market]
 initializes: shorting[
     accounts := accounts, ledger := ledger, market := market, shorts := shorts, trades := trades
@@ -70,8 +72,8 @@ exports: (
     share_token.approve,
     share_token.transfer,
     share_token.transferFrom,
-    share_token.permit,
-    share_token.DOMAIN_SEPARATOR,
+    permits.permit,
+    permits.DOMAIN_SEPARATOR,
     signatures.nonces,
     # ERC-4626
     vault.asset,
@@ -93,9 +95,9 @@ exports: (
     # ledger and market
     market.config,
     market.factory,
-    ledger.state,
-    ledger.accrued_state,
-    ledger.sync_funding,
+    supply.state,
+    supply.accrued_state,
+    supply.sync_funding,
     # the factory's
     controls.hook,
     controls.set_controls,
@@ -126,11 +128,10 @@ def __init__():
 def set_caps(supply_cap: uint256, debt_cap: uint256, block_cap: uint256):
     """
     @notice Caps on all assets lent, all debt and the tokens sold in one block; the last two are set against DEX depth.
-            They stop what is new, never an exit. From 2**128 - 1 on (2**112 - 1 a block) a cap is none.
+            They stop what is new, never an exit. 2**128 - 1 (from 2**112 - 1 on a block) is none.
     """
     market._check_factory()
-    ledger._set_caps(supply_cap, debt_cap)
-    trades._set_block_cap(block_cap)
+    ledger._set_caps(supply_cap, debt_cap, trades._set_block_cap(block_cap))
 
 
 @external

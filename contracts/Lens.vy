@@ -98,7 +98,7 @@ def pool(pool: address) -> ILens.PoolView:
         total_shares=state.supply_shares,
         total_debt=state.debt_assets,
         total_debt_shares=state.debt_shares,
-        cash=state.supply_assets - state.debt_assets,
+        cash=state.cash,
         share_price=staticcall IERC4626(pool).convertToAssets(10**share_decimals),
         reserve_shares=state.reserve_shares,
         reserve_assets=staticcall IERC4626(pool).convertToAssets(state.reserve_shares),
@@ -135,8 +135,10 @@ def rates_after(pool: address, assets_change: int256, debt_change: int256) -> IL
             there is.
     """
     context: reading.Context = reading._context(pool)
-    context.state.supply_assets = judging._changed(context.state.supply_assets, assets_change)
-    context.state.debt_assets = judging._changed(context.state.debt_assets, debt_change)
+    state: IPool.State = context.state
+    assets: uint256 = judging._changed(state.cash + state.debt_assets, assets_change)
+    context.state.debt_assets = judging._changed(state.debt_assets, debt_change)
+    context.state.cash = assets - min(context.state.debt_assets, assets)
     return judging._rates(context)
 
 

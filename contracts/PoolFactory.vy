@@ -14,6 +14,7 @@
      floor. Guardian: pause, no more. Pools start with all caps at zero.
 @dev ROUNDING. Salt and addresses only; the reserve's floor is rounded up.
 """
+from ethereum.ercs import IERC20Detailed
 from ethereum.ercs import IERC4626
 from interfaces import IPool
 from interfaces import IPoolFactory
@@ -39,6 +40,11 @@ exports: (
 
 MAX_FEE_PERMILLE: constant(uint256) = 250
 RESERVE_DELAY: constant(uint256) = 7 * 86400
+# after which a request has to be made anew, so that none lies ready for ever
+RESERVE_WINDOW: constant(uint256) = 7 * 86400
+# Virtual shares are 10**min(6, 24 - decimals) an asset: inflating the price of an empty pool's shares costs this many times
+# what it can take, and no token of up to 24 decimals overflows 128 bits.
+MAX_OFFSET: constant(uint256) = 6
 
 REVERSE_BLUEPRINT: immutable(address)
 FORWARD_BLUEPRINT: immutable(address)
@@ -46,12 +52,6 @@ FORWARD_BLUEPRINT: immutable(address)
 REVERSE_HASH: immutable(bytes32)
 FORWARD_HASH: immutable(bytes32)
 OPERATORS: immutable(address)
-
-
-struct Controls:
-    paused: bool
-    fee_permille: uint256
-    hook: address
 
 
 struct ReserveRequest:
@@ -209,7 +209,9 @@ def set_caps(pool: address, supply_cap: uint256, debt_cap: uint256, leg_cap: uin
             sold in a block by a forward pool. From 2**128 - 1 on (2**112 - 1 a block) a cap is none.
     """
     self._check_owner_of(pool)
-    extcall IPool(pool).set_caps(supply_cap, debt_cap, leg_cap)
+    extcall IPool(pool).set_caps(
+        min(supply_cap, packing.MAX_UINT128), min(debt_cap, packing.MAX_UINT128), leg_cap
+    )
     log IPoolFactory.CapsSet(pool=pool, supply_cap=supply_cap, debt_cap=debt_cap, leg_cap=leg_cap)
 
 
@@ -220,8 +222,8 @@ def set_fee(pool: address, fee_permille: uint256):
     """
     self._check_owner_of(pool)
     assert fee_permille <= MAX_FEE_PERMILLE, errors.FEE_TOO_HIGH
-    controls: Controls = self._controls(pool)
-    extcall IPool(pool).set_controls(controls.paused, fee_permille, controls.hook)
+    flags: uint256 = (self._flags(pool) & packing.SWITCHES) | (fee_permille << 8)
+    extcall IPool(pool).set_controls(flags, staticcall IPool(pool).hook())
     log IPoolFactory.FeeSet(pool=pool, fee_permille=fee_permille)
 
 
@@ -232,8 +234,10 @@ def set_hook(pool: address, hook: address):
     """
     self._check_owner_of(pool)
     assert hook == empty(address) or self.is_hook[hook], errors.UNKNOWN_HOOK
-    controls: Controls = self._controls(pool)
-    extcall IPool(pool).set_controls(controls.paused, controls.fee_permille, hook)
+    flags: uint256 = self._flags(pool) & ~packing.HOOK_FLAG
+    if hook != empty(address):
+        flags |= packing.HOOK_FLAG
+    extcall IPool(pool).set_controls(flags, hook)
     log IPoolFactory.HookSet(pool=pool, hook=hook)
 
 
@@ -246,8 +250,10 @@ def set_paused(pool: address, paused: bool):
     assert self.is_pool[pool], errors.UNKNOWN_POOL
     by_guardian: bool = paused and msg.sender == self.guardian
     assert by_guardian or msg.sender == ownable.owner, errors.NOT_OWNER_OR_GUARDIAN
-    controls: Controls = self._controls(pool)
-    extcall IPool(pool).set_controls(paused, controls.fee_permille, controls.hook)
+    flags: uint256 = self._flags(pool) & ~packing.PAUSED_FLAG
+    if paused:
+        flags |= packing.PAUSED_FLAG
+    extcall IPool(pool).set_controls(flags, staticcall IPool(pool).hook())
     log IPoolFactory.PausedSet(pool=pool, caller=msg.sender, paused=paused)
 
 
@@ -288,8 +294,8 @@ def request_reserve_withdrawal(pool: address, shares: uint256):
 @external
 def withdraw_reserve(pool: address, receiver: address) -> uint256:
     """
-    @notice Pays out what was announced once the delay is over, if the reserve keeps its floor. The reserve loses
-            first, so it may have become less: what is asked for is at most all of it.
+    @notice Pays out what was announced, within a week after the delay, if the reserve keeps its floor. The reserve
+            loses first, so it may have become less: what is asked for is at most all of it.
     @return Assets, rounded down.
     """
     self._check_owner_of(pool)
@@ -297,10 +303,9 @@ def withdraw_reserve(pool: address, receiver: address) -> uint256:
     request: ReserveRequest = self.reserve_requests[pool]
     assert request.shares > 0, errors.NOTHING_REQUESTED
     assert block.timestamp >= request.ready_at, errors.RESERVE_LOCKED
+    assert block.timestamp < request.ready_at + RESERVE_WINDOW, errors.REQUEST_EXPIRED
     self.reserve_requests[pool] = empty(ReserveRequest)
-    shares: uint256 = min(request.shares, (staticcall IPool(pool).accrued_state()).reserve_shares)
-    assets: uint256 = extcall IPool(pool).withdraw_reserve(shares, receiver)
-
+    assets: uint256 = extcall IPool(pool).withdraw_reserve(request.shares, receiver)
     state: IPool.State = staticcall IPool(pool).state()
     leg: IPool.LegParameters = (staticcall IPool(pool).config()).leg
     kept: uint256 = staticcall IERC4626(pool).convertToAssets(state.reserve_shares)
@@ -365,13 +370,8 @@ def _check_owner_of(pool: address):
 
 @internal
 @view
-def _controls(pool: address) -> Controls:
-    flags: uint256 = (staticcall IPool(pool).state()).flags
-    return Controls(
-        paused=flags & packing.PAUSED_FLAG != 0,
-        fee_permille=flags >> 8,
-        hook=staticcall IPool(pool).hook(),
-    )
+def _flags(pool: address) -> uint256:
+    return (staticcall IPool(pool).state()).flags
 
 
 @internal
@@ -382,6 +382,8 @@ def _config(
     collateral: address,
     leg: IPool.LegParameters,
 ) -> IPool.Config:
+    decimals: uint256 = convert(staticcall IERC20Detailed(asset).decimals(), uint256)
+    offset: uint256 = min(MAX_OFFSET, market_rules.MAX_DECIMALS - decimals)
     return IPool.Config(
         asset=asset,
         collateral=collateral,
@@ -389,6 +391,8 @@ def _config(
         funding_oracle=parameters.funding_oracle,
         price_oracle=parameters.price_oracle,
         operators=OPERATORS,
+        share_decimals=decimals + offset,
+        virtual_shares=10**offset,
         leg=leg,
     )
 

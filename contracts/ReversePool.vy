@@ -24,8 +24,10 @@ from contracts.modules import controls
 from contracts.modules import ledger
 from contracts.modules import market
 from contracts.modules import packing
+from contracts.modules import permits
 from contracts.modules import share_token
 from contracts.modules import signatures
+from contracts.modules import supply
 from contracts.modules import vault
 from contracts.modules.reverse import borrowing
 from contracts.modules.reverse import flash_loans
@@ -40,17 +42,17 @@ implements: IReversePool
 initializes: market
 initializes: ledger[market := market]
 initializes: accounts
+initializes: supply[accounts := accounts, ledger := ledger, market := market]
 initializes: signatures
-initializes: share_token[
-    accounts := accounts, ledger := ledger, market := market, signatures := signatures
-]
+initializes: share_token[accounts := accounts, ledger := ledger, market := market, supply := supply]
+initializes: permits[market := market, share_token := share_token, signatures := signatures]
 initializes: vault[
-    accounts := accounts, ledger := ledger, market := market, share_token := share_token
+    accounts := accounts, market := market, share_token := share_token, supply := supply
 ]
-initializes: controls[accounts := accounts, ledger := ledger, market := market]
+initializes: controls[accounts := accounts, market := market, supply := supply, vault := vault]
 initializes: loans[accounts := accounts, ledger := ledger, market := market]
 initializes: borrowing[ledger := ledger, market := market, loans := loans]
-initializes: liquidating[ledger := ledger, market := market, loans := loans]
+initializes: liquidating[ledger := ledger, market := market, supply := supply, loans := loans]
 initializes: flash_loans[ledger := ledger, market := market]
 
 exports: (
@@ -64,8 +66,8 @@ exports: (
     share_token.approve,
     share_token.transfer,
     share_token.transferFrom,
-    share_token.permit,
-    share_token.DOMAIN_SEPARATOR,
+    permits.permit,
+    permits.DOMAIN_SEPARATOR,
     signatures.nonces,
     # ERC-4626
     vault.asset,
@@ -87,9 +89,9 @@ exports: (
     # ledger and market
     market.config,
     market.factory,
-    ledger.state,
-    ledger.accrued_state,
-    ledger.sync_funding,
+    supply.state,
+    supply.accrued_state,
+    supply.sync_funding,
     # the factory's
     controls.hook,
     controls.set_controls,
@@ -124,10 +126,10 @@ def __init__():
 def set_caps(supply_cap: uint256, debt_cap: uint256, collateral_cap: uint256):
     """
     @notice Caps on all assets lent, all debt and the tokens the pool holds; the last is set against DEX depth. They
-            stop what is new, never an exit. From 2**128 - 1 on a cap is none.
+            stop what is new, never an exit. 2**128 - 1 is none.
     """
     market._check_factory()
-    ledger._set_caps(supply_cap, debt_cap)
+    ledger._set_caps(supply_cap, debt_cap, False)
     loans.collateral_cap = min(collateral_cap, packing.MAX_UINT128)
 
 

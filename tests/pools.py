@@ -78,6 +78,25 @@ class Price:
         return ceil_div(shares * self.assets, self.shares)
 
 
+@dataclass(frozen=True)
+class Charge:
+    """What charging the fee on interest does to a state: `fee` assets become `shares`."""
+
+    fee: int
+    shares: int
+    price: Price
+    """Of all shares afterwards."""
+
+    @classmethod
+    def of(cls, state: Any, decimals: int) -> Charge:
+        all_assets = state.cash + state.debt_assets
+        fee = (all_assets - state.charged_assets) * (state.flags >> 8) // 1_000
+        virtual = virtual_shares_of(decimals)
+        before = Price(all_assets - fee + 1, state.supply_shares + virtual)
+        shares = min(before.shares_down(fee), MAX_UINT128 - state.supply_shares)
+        return cls(fee, shares, Price(all_assets + 1, before.shares + shares))
+
+
 # --- the two sides of a market
 
 
@@ -125,6 +144,10 @@ class Side:
     def price(self) -> Price:
         """What shares are worth as of the newest block."""
         return Price.of(self.pool.accrued_state(), self.decimals)
+
+    def charge(self) -> Charge:
+        """What charging the fee does as of the newest block."""
+        return Charge.of(self.pool.accrued_state(), self.decimals)
 
     def give(self, name: str, amount: float = 0) -> Account:
         """An account with assets, of which both pools may take any number."""
@@ -175,12 +198,28 @@ class Side:
         self.market.factory.set_hook(self.pool, hook, sender=self.market.owner)
         return hook
 
-    def set_word(self, name: str, low: int, high: int) -> None:
-        """Overwrite one of the ledger's words of two halves."""
+    def set_totals(self, **changes: int) -> None:
+        """Overwrite some of the ledger's totals, which are named as in `IPool.State`.
+
+        A new `cash` or `debt_assets` also moves `charged_assets`, unless that is given: it brings
+        no fee with it.
+        """
         artifact = self.pool.artifact
         assert artifact is not None
-        slot = artifact.storage_layout["storage_layout"]["ledger"][name]["slot"]
-        self.evm.set_storage(self.pool, slot, low | high << 128)
+        layout = artifact.storage_layout["storage_layout"]
+        state = self.pool.state()
+        uncharged = state.cash + state.debt_assets - state.charged_assets
+        new = {**state.as_dict(), **changes}
+        if "charged_assets" not in changes:
+            new["charged_assets"] = new["cash"] + new["debt_assets"] - uncharged
+        clock_slot = layout["ledger"]["clock_word"]["slot"]
+        clock = self.evm.storage(self.pool, clock_slot) & MAX_UINT128
+        for slot, low, high in (
+            (layout["ledger"]["assets_word"]["slot"], new["cash"], new["debt_assets"]),
+            (clock_slot, clock, new["debt_shares"]),
+            (layout["supply"]["supply_word"]["slot"], new["charged_assets"], new["supply_shares"]),
+        ):
+            self.evm.set_storage(self.pool, slot, low | high << 128)
 
 
 def market_of_test_oracle(market: Market, **legs: Leg) -> Market:

@@ -6,7 +6,6 @@
         changes either tells the hook afterwards what they were before.
 @dev LIVENESS. The hook gets a fixed amount of gas, which the call must have; whether it fails or not changes nothing.
 """
-from interfaces import IHook
 from interfaces import IPool
 from contracts.modules import errors
 from contracts.modules import packing
@@ -27,12 +26,11 @@ def _debt_shares(account: address) -> uint256:
 
 
 @internal
-def _shares_changed(flags: uint256, account: address, old_shares: uint256):
+def _shares_changed(account: address, old_shares: uint256):
     """
-    @notice After the change is stored, and before a token moves.
+    @notice Where there is a hook; after the change is stored, and before a token goes out.
     """
-    if flags & packing.HOOK_FLAG != 0:
-        self._call_hook(account, old_shares, self._debt_shares(account))
+    self._call_hook(account, old_shares, self._debt_shares(account))
 
 
 @internal

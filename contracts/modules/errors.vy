@@ -188,9 +188,3 @@ def _unknown_swapper():
 @pure
 def _slippage():
     self._fail("slippage")
-
-
-@internal
-@pure
-def _bad_swap():
-    self._fail("bad swap")

@@ -8,7 +8,6 @@
 @dev ROLES. Whatever an owner or a guardian may change goes through the factory, which knows who they are and holds
      them to their bounds; the pool takes it from nobody else.
 """
-from ethereum.ercs import IERC20Detailed
 from interfaces import IOperators
 from interfaces import IPool
 from interfaces import IPoolFactory
@@ -17,11 +16,6 @@ from contracts.modules import errors
 FACTORY: immutable(address)
 CONFIG: immutable(IPool.Config)
 SYMBOL: immutable(String[32])
-DECIMALS: immutable(uint8)
-
-# 10**min(6, max(0, 24 - decimals)): shares per asset in an empty pool. It makes inflating the price of an empty
-# pool's shares cost this many times what it can take, and no token of up to 24 decimals overflows 128 bits.
-VIRTUAL_SHARES: immutable(uint256)
 
 
 @deploy
@@ -32,10 +26,6 @@ def __init__():
     config, symbol = staticcall IPoolFactory(msg.sender).pool_config()
     CONFIG = config
     SYMBOL = symbol
-    decimals: uint8 = staticcall IERC20Detailed(config.asset).decimals()
-    offset: uint256 = min(6, 24 - convert(decimals, uint256))
-    VIRTUAL_SHARES = 10**offset
-    DECIMALS = decimals + convert(offset, uint8)
 
 
 @external

@@ -22,6 +22,9 @@ MAX_FUNDING_AGE: constant(uint256) = 7 * 86400
 MIN_BONUS: constant(uint256) = 2 * 10**16
 MAX_BONUS_SLOPE: constant(uint256) = 10 * WAD
 MAX_SLIPPAGE: constant(uint256) = 10**17
+MAX_DECIMALS: constant(uint256) = 24
+# every accrual rounds interest up by less than a unit, and anybody may accrue in every block
+MIN_DECIMALS: constant(uint256) = 6
 # so many units that the rounding of a debt share never matters
 MIN_MIN_DEBT: constant(uint256) = 1000
 
@@ -38,7 +41,8 @@ def _check(parameters: IPoolFactory.MarketParameters):
         assert account != empty(address), errors.NO_ADDRESS
     assert parameters.token != parameters.usdt, errors.SAME_TOKEN
     for token: address in [parameters.token, parameters.usdt]:
-        assert staticcall IERC20Detailed(token).decimals() <= 24, errors.BAD_DECIMALS
+        decimals: uint256 = convert(staticcall IERC20Detailed(token).decimals(), uint256)
+        assert decimals >= MIN_DECIMALS and decimals <= MAX_DECIMALS, errors.BAD_DECIMALS
     oracle: IPriceOracle = IPriceOracle(parameters.price_oracle)
     assert staticcall oracle.token() == parameters.token, errors.BAD_ORACLE
     assert staticcall oracle.usdt() == parameters.usdt, errors.BAD_ORACLE

@@ -48,7 +48,7 @@ def _premium(pass_through: uint256, directed_funding: int256) -> uint256:
 def _interest(debt: uint256, rate: uint256, elapsed: uint256) -> uint256:
     """
     @notice debt * (e**x - 1) to the third order, x = rate * elapsed / year; rounded up.
-    @dev The factory holds the rate below 10**20 and the clock has 32 bits, so x is below 2**74, its cube below 2**222,
+    @dev The factory holds the rate at 10**20 or below and the clock has 32 bits, so x is below 2**74, its cube below 2**222,
          and the growth below 2**100: nothing overflows.
     """
     x: uint256 = unsafe_div(unsafe_mul(rate, elapsed) + YEAR - 1, YEAR)

@@ -9,14 +9,20 @@ from contracts.modules import errors
 
 
 @internal
+@view
+def _balance(token: address) -> uint256:
+    return staticcall IERC20(token).balanceOf(self)
+
+
+@internal
 def _pull(token: address, amount: uint256) -> (uint256, uint256):
     """
     @notice Takes `amount` from the caller.
     @return What arrived, which is less where the token takes a fee, and the balance afterwards.
     """
-    balance_before: uint256 = staticcall IERC20(token).balanceOf(self)
+    balance_before: uint256 = self._balance(token)
     self._pull_from(token, msg.sender, amount)
-    balance_after: uint256 = staticcall IERC20(token).balanceOf(self)
+    balance_after: uint256 = self._balance(token)
     return balance_after - balance_before, balance_after
 
 

@@ -8,19 +8,19 @@
      exact in the block they are asked in.
 """
 from ethereum.ercs import IERC4626
-from interfaces import IPool
 from contracts.modules import accounts
 from contracts.modules import errors
 from contracts.modules import ledger
 from contracts.modules import market
 from contracts.modules import packing
 from contracts.modules import share_token
+from contracts.modules import supply
 from contracts.modules import tokens
 
 uses: accounts
-uses: ledger
 uses: market
 uses: share_token
+uses: supply
 
 
 @external
@@ -34,58 +34,58 @@ def asset() -> address:
 @view
 def totalAssets() -> uint256:
     """
-    @notice All claims of lenders and reserve as of now.
+    @notice All claims of lenders and reserve as of now, less the fee that has not been charged.
     """
-    return ledger._peek().supply_assets
+    return supply._peek().assets
 
 
 @external
 @view
 def convertToShares(assets: uint256) -> uint256:
-    return ledger._to_shares_down(ledger._peek(), assets)
+    return supply._to_shares_down(supply._peek(), assets)
 
 
 @external
 @view
 def convertToAssets(shares: uint256) -> uint256:
-    return ledger._to_assets_down(ledger._peek(), shares)
+    return supply._to_assets_down(supply._peek(), shares)
 
 
 @external
 @view
 def previewDeposit(assets: uint256) -> uint256:
-    return ledger._to_shares_down(ledger._peek(), assets)
+    return supply._to_shares_down(supply._peek(), assets)
 
 
 @external
 @view
 def previewMint(shares: uint256) -> uint256:
-    return ledger._to_assets_up(ledger._peek(), shares)
+    return supply._to_assets_up(supply._peek(), shares)
 
 
 @external
 @view
 def previewWithdraw(assets: uint256) -> uint256:
-    return ledger._to_shares_up(ledger._peek(), assets)
+    return supply._to_shares_up(supply._peek(), assets)
 
 
 @external
 @view
 def previewRedeem(shares: uint256) -> uint256:
-    return ledger._to_assets_down(ledger._peek(), shares)
+    return supply._to_assets_down(supply._peek(), shares)
 
 
 @external
 @view
 def maxDeposit(receiver: address) -> uint256:
-    return ledger._supply_room(ledger._peek())
+    return supply._room(supply._peek())
 
 
 @external
 @view
 def maxMint(receiver: address) -> uint256:
-    state: IPool.State = ledger._peek()
-    return ledger._to_shares_down(state, ledger._supply_room(state))
+    claims: supply.Claims = supply._peek()
+    return supply._to_shares_down(claims, supply._room(claims))
 
 
 @external
@@ -94,21 +94,23 @@ def maxWithdraw(holder: address) -> uint256:
     """
     @notice What the holder's shares are worth, or the pool's cash where that is less.
     """
-    state: IPool.State = ledger._peek()
-    return min(
-        ledger._to_assets_down(state, accounts.shares_of[holder]),
-        state.supply_assets - state.debt_assets,
-    )
+    claims: supply.Claims = supply._peek()
+    return min(supply._to_assets_down(claims, accounts.shares_of[holder]), claims.totals.cash)
 
 
 @external
 @view
 def maxRedeem(holder: address) -> uint256:
-    state: IPool.State = ledger._peek()
-    return min(
-        accounts.shares_of[holder],
-        ledger._to_shares_down(state, state.supply_assets - state.debt_assets),
+    """
+    @notice The holder's shares, or those that the pool's cash pays where they are less; 0 where they are worth nothing.
+    """
+    claims: supply.Claims = supply._peek()
+    shares: uint256 = min(
+        accounts.shares_of[holder], supply._to_shares_down(claims, claims.totals.cash)
     )
+    if supply._to_assets_down(claims, shares) == 0:
+        return 0
+    return shares
 
 
 @external
@@ -118,9 +120,9 @@ def deposit(assets: uint256, receiver: address) -> uint256:
     @return Shares, rounded down.
     """
     received: uint256 = tokens._pull(market.CONFIG.asset, assets)[0]
-    state: IPool.State = ledger._accrue()
-    shares: uint256 = ledger._to_shares_down(state, received)
-    self._enter(state, received, shares, receiver)
+    claims: supply.Claims = supply._accrue()
+    shares: uint256 = supply._to_shares_down(claims, received)
+    self._enter(claims, received, shares, receiver)
     return shares
 
 
@@ -129,10 +131,10 @@ def mint(shares: uint256, receiver: address) -> uint256:
     """
     @return Assets paid, rounded up. Reverts where a transfer fee leaves the pool with less.
     """
-    state: IPool.State = ledger._accrue()
-    assets: uint256 = ledger._to_assets_up(state, shares)
+    claims: supply.Claims = supply._accrue()
+    assets: uint256 = supply._to_assets_up(claims, shares)
     tokens._pull_exactly(market.CONFIG.asset, assets)
-    self._enter(state, assets, shares, receiver)
+    self._enter(claims, assets, shares, receiver)
     return assets
 
 
@@ -141,9 +143,10 @@ def withdraw(assets: uint256, receiver: address, holder: address) -> uint256:
     """
     @return Shares burnt, rounded up.
     """
-    state: IPool.State = ledger._accrue()
-    shares: uint256 = ledger._to_shares_up(state, assets)
-    self._leave(state, assets, shares, receiver, holder)
+    claims: supply.Claims = supply._accrue()
+    shares: uint256 = supply._to_shares_up(claims, assets)
+    share_token._spend_allowance(holder, shares)
+    self._leave(claims, assets, shares, receiver, holder)
     return shares
 
 
@@ -152,38 +155,50 @@ def redeem(shares: uint256, receiver: address, holder: address) -> uint256:
     """
     @return Assets paid out, rounded down.
     """
-    state: IPool.State = ledger._accrue()
-    assets: uint256 = ledger._to_assets_down(state, shares)
-    self._leave(state, assets, shares, receiver, holder)
+    claims: supply.Claims = supply._accrue()
+    assets: uint256 = supply._to_assets_down(claims, shares)
+    share_token._spend_allowance(holder, shares)
+    self._leave(claims, assets, shares, receiver, holder)
     return assets
 
 
 @internal
-def _enter(state: IPool.State, assets: uint256, shares: uint256, receiver: address):
+def _enter(claims: supply.Claims, assets: uint256, shares: uint256, receiver: address):
+    share_token._check_receiver(receiver)
     if shares == 0:
         errors._zero_amount()
-    changed: IPool.State = state
-    changed.supply_assets += assets
-    changed.supply_shares += shares
-    ledger._check_supply_limits(changed)
-    ledger._store(changed)
+    changed: supply.Claims = claims
+    changed.totals.cash += assets
+    changed.charged += assets
+    changed.shares += shares
+    supply._check_limits(changed)
+    supply._store(changed)
     log IERC4626.Deposit(sender=msg.sender, owner=receiver, assets=assets, shares=shares)
-    share_token._mint(state.flags, receiver, shares)
+    share_token._move(packing._clock_flags(claims.totals.clock), empty(address), receiver, shares)
 
 
 @internal
 def _leave(
-    state: IPool.State, assets: uint256, shares: uint256, receiver: address, holder: address
+    claims: supply.Claims, assets: uint256, shares: uint256, receiver: address, holder: address
 ):
+    """
+    @notice For shares that the caller may spend.
+    """
     share_token._check_receiver(receiver)
-    share_token._spend_allowance(holder, shares)
-    ledger._check_cash(state, assets)
-    changed: IPool.State = state
-    changed.supply_assets -= assets
-    changed.supply_shares -= shares
-    ledger._store(changed)
+    ledger._check_cash(claims.totals, assets)
+    changed: supply.Claims = claims
+    if assets > claims.charged:
+        # nearly all leave at once, and interest is most of what they take
+        changed = supply._charge(claims)
+    if shares > changed.shares:
+        errors._insufficient_balance()
+    # cash and shares are checked above; once charged, `charged` is cash and debt
+    changed.totals.cash = unsafe_sub(changed.totals.cash, assets)
+    changed.charged = unsafe_sub(changed.charged, assets)
+    changed.shares = unsafe_sub(changed.shares, shares)
+    supply._store(changed)
     log IERC4626.Withdraw(
         sender=msg.sender, receiver=receiver, owner=holder, assets=assets, shares=shares
     )
-    share_token._burn(state.flags, holder, shares)
+    share_token._move(packing._clock_flags(claims.totals.clock), holder, empty(address), shares)
     tokens._push(market.CONFIG.asset, receiver, assets)

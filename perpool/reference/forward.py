@@ -58,7 +58,7 @@ class ForwardPool(Pool):
         self.ever_bought = 0
         self.block_cap = 0
         self.cap_block = 0
-        """Block of the last opening."""
+        """Block of the last opening under a cap."""
         self.sold_in_block = 0
 
     # -- short sellers --
@@ -83,9 +83,10 @@ class ForwardPool(Pool):
         state = self._accrue()
         self.ledger.check_cash(state, token_amount)
         shares = self.ledger.debt_shares_up(state, token_amount)
-        state = state.move(debt_assets=token_amount, debt_shares=shares)
+        state = state.move(cash=-token_amount, debt_assets=token_amount, debt_shares=shares)
         self._check_debt_limits(state)
-        self._count_in_block(token_amount)
+        if state.capped:
+            self._count_in_block(token_amount)
         price = self.world.prices.bounds()[1]
         worth = mul_div_up(token_amount, price, PRICE_SCALE)
         least = share_of_up(worth, WAD - self.leg.max_slippage)
@@ -145,7 +146,7 @@ class ForwardPool(Pool):
             refuse("zero amount")
         cost, bought = self._swap(swapper, min(max_cost, collateral), assets, sale=False)
         if bought < assets:
-            refuse("bad swap")
+            refuse("slippage")
         whole = shares == debt_shares
         state, released = self._reduce(
             state, on_behalf, assets, shares, collateral if whole else cost
@@ -164,6 +165,7 @@ class ForwardPool(Pool):
             caller=caller,
             on_behalf=on_behalf,
             swapper=swapper,
+            receiver=receiver,
             token_amount=assets,
             shares=shares,
             cost=cost,
@@ -307,7 +309,6 @@ class ForwardPool(Pool):
         repaid = terms.tokens
         if terms.exhausts:
             repaid = min(bought, self.ledger.debt_of_shares(state, self.debt_shares[borrower]))
-            state = state.move(supply_assets=bought - repaid)
         shares = self.ledger.split_repayment(state, repaid, self.debt_shares[borrower])[1]
         self.ever_bought = half(self.ever_bought + repaid)
         state, _ = self._reduce(state, borrower, repaid, shares, cost + tip)
@@ -325,6 +326,8 @@ class ForwardPool(Pool):
             total_debt_shares=state.debt_shares,
         )
         self.collateral.move(self.name, receiver, tip)
+        if terms.exhausts:
+            self.asset.move(self.name, receiver, bought - repaid)
         return repaid, cost + tip
 
     # -- the factory's --
@@ -332,8 +335,9 @@ class ForwardPool(Pool):
     @entry
     def set_caps(self, supply_cap: int, debt_cap: int, leg_cap: int) -> None:
         """The leg's own cap is on the tokens sold in a block; none from 2**112 - 1 on."""
-        self._set_caps(supply_cap, debt_cap)
         self.block_cap = min(leg_cap, NO_BLOCK_CAP)
+        self.cap_block, self.sold_in_block = 0, 0
+        self._set_caps(supply_cap, debt_cap, leg_capped=self.block_cap < NO_BLOCK_CAP)
 
     # -- internals --
 
@@ -401,7 +405,7 @@ class ForwardPool(Pool):
         Returns the State and the proceeds of what is owed no more. What was sold and its proceeds
         scale with the debt shares, rounded down.
         """
-        state = state.move(debt_assets=-repaid, debt_shares=-shares)
+        state = state.move(cash=repaid, debt_assets=-repaid, debt_shares=-shares)
         old = self.debt_shares[account]
         collateral = word(self.collateral_of[account] - usdt_out)
         left = word(old - shares)

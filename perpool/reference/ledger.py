@@ -1,4 +1,7 @@
-"""Reference model of a pool's totals: shares, accrual, what rounds which way.
+"""Reference model of a pool's totals: shares, accrual, the reserve's fee, what rounds which way.
+
+    uncharged fee = (cash + debt - charged assets) * fee
+    share price = (cash + debt - uncharged fee + 1) / (shares + virtual shares)
 
 Assets and debt in the asset's smallest unit, shares in theirs, times in seconds, funding in WAD a
 year (a multiple of 1e-9 of it). Interest and debt round up, fee shares down; shares for assets in
@@ -30,22 +33,34 @@ PAUSED, HOOKED, CAPPED = 1, 2, 4
 
 @dataclass(frozen=True)
 class State:
-    """All totals of a pool, `IPool.State`. Cash is `supply_assets - debt_assets`."""
+    """All totals of a pool, the stored part of `IPool.State` in its order."""
 
-    supply_assets: int = 0
-    supply_shares: int = 0
+    cash: int = 0
     debt_assets: int = 0
     debt_shares: int = 0
+    charged_assets: int = 0
+    """Of all assets, those on whose interest the fee has been charged."""
+    supply_shares: int = 0
+    reserve_shares: int = 0
     updated_at: int = 0
     funding_time: int = 0
     funding_wad: int = 0
     flags: int = CAPPED
-    reserve_shares: int = 0
 
     @property
-    def cash(self) -> int:
-        """Assets that are not lent."""
-        return self.supply_assets - self.debt_assets
+    def all_assets(self) -> int:
+        """Cash and debt."""
+        return self.cash + self.debt_assets
+
+    @property
+    def uncharged_fee(self) -> int:
+        """The reserve's part of interest that is not yet shares, rounded down."""
+        return (self.all_assets - self.charged_assets) * self.fee_permille // 1000
+
+    @property
+    def supply_assets(self) -> int:
+        """What the shares claim."""
+        return self.all_assets - self.uncharged_fee
 
     @property
     def fee_permille(self) -> int:
@@ -79,7 +94,6 @@ class Accrual(NamedTuple):
     rate: int
     """Borrow rate that it began with, WAD."""
     interest: int
-    fee_shares: int
 
 
 class WriteOff(NamedTuple):
@@ -119,25 +133,23 @@ class Ledger:
         elapsed = now - state.updated_at
         state = replace(state, updated_at=now)
         if elapsed == 0 or state.debt_assets == 0:
-            return Accrual(state, 0, 0, 0)
+            return Accrual(state, 0, 0)
         fresh_until = state.funding_time + self.leg.funding_max_age
         fresh = min(max(fresh_until - (now - elapsed), 0), elapsed)
-        used = interest.utilisation(state.debt_assets, state.supply_assets)
+        used = interest.utilisation(state.debt_assets, state.all_assets)
         with_premium = interest.borrow_rate(self.leg, used, self.direction * state.funding_wad)
         without = interest.borrow_rate(self.leg, used, 0)
         gained = interest.interest(state.debt_assets, with_premium, fresh)
         gained += interest.interest(state.debt_assets + gained, without, elapsed - fresh)
-        gained = min(gained, MAX_UINT128 - state.supply_assets)
-        state = state.move(debt_assets=gained, supply_assets=gained)
-        fee = gained * state.fee_permille // 1000
-        shares = 0
-        if fee:
-            shares = mul_div_down(
-                fee, state.supply_shares + self.virtual, state.supply_assets - fee + 1
-            )
-            shares = min(shares, MAX_UINT128 - state.supply_shares)
-            state = state.move(supply_shares=shares, reserve_shares=shares)
-        return Accrual(state, with_premium if fresh else without, gained, shares)
+        gained = min(gained, MAX_UINT128 - state.all_assets)
+        return Accrual(state.move(debt_assets=gained), with_premium if fresh else without, gained)
+
+    def charge(self, state: State) -> tuple[State, int]:
+        """The fee becomes shares of the reserve, rounded down: the State and how many."""
+        shares = self.to_shares_down(state, state.uncharged_fee)
+        shares = min(shares, MAX_UINT128 - state.supply_shares)
+        state = replace(state, charged_assets=state.all_assets)
+        return state.move(supply_shares=shares, reserve_shares=shares), shares
 
     # -- shares of the supply --
 
@@ -177,14 +189,14 @@ class Ledger:
         return assets, mul_div_down(assets, state.debt_shares, state.debt_assets)
 
     def write_off(self, state: State, shares: int) -> WriteOff:
-        """Realise debt that nothing backs: the reserve loses first, then every share."""
+        """Realise debt that nothing backs, of a charged State: the reserve loses first."""
         loss = self.debt_of_shares(state, shares)
         from_reserve = min(loss, self.to_assets_down(state, state.reserve_shares))
         burnt = min(self.to_shares_up(state, from_reserve), state.reserve_shares)
         state = state.move(
             debt_assets=-loss,
             debt_shares=-shares,
-            supply_assets=-loss,
+            charged_assets=-loss,
             supply_shares=-burnt,
             reserve_shares=-burnt,
         )
@@ -212,10 +224,10 @@ class Ledger:
     def check_packable(self, state: State) -> None:
         """All totals fit their half words."""
         for total in (
-            state.supply_assets,
-            state.supply_shares,
+            state.cash,
             state.debt_assets,
             state.debt_shares,
-            state.reserve_shares,
+            state.charged_assets,
+            state.supply_shares,
         ):
             half(total)

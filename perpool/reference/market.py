@@ -19,6 +19,7 @@ from perpool.reference.world import NOBODY, Token, World
 
 MAX_FEE_PERMILLE = 250
 RESERVE_DELAY = 7 * 86_400
+RESERVE_WINDOW = RESERVE_DELAY
 
 
 class Market(World):
@@ -89,9 +90,11 @@ class Market(World):
             refuse("nothing requested")
         if self.now < ready_at:
             refuse("reserve locked")
+        if self.now >= ready_at + RESERVE_WINDOW:
+            refuse("request expired")
         at = self.pools[pool]
         with self.transaction():
-            assets = at.withdraw_reserve(min(shares, at.accrued().reserve_shares), receiver)
+            assets = at.withdraw_reserve(shares, receiver)
             kept = at.ledger.to_assets_down(at.state, at.state.reserve_shares)
             if kept < share_of_up(at.state.supply_assets, at.leg.reserve_floor):
                 refuse("reserve locked")

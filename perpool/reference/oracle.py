@@ -1,6 +1,6 @@
 """Reference model of the oracles: medians, bounds, funding EMA, price feed, volatility.
 
-Integers throughout, equal to the contracts to the last unit. Written from design.md. A funding
+Integers throughout, equal to the contracts to the last unit. A funding
 rate is in units of 1e-9 a year (`RATE_UNIT_WAD` WAD), a price of `PriceFeed` in WAD, a price of
 `PriceOracle` in 1e36 of USDT's smallest unit per smallest unit of token, a time in seconds.
 """

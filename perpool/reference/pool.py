@@ -25,7 +25,7 @@ from perpool.reference.ledger import (
     cut_funding,
     virtual_shares,
 )
-from perpool.reference.world import NOBODY, Event, Notice, Token, World
+from perpool.reference.world import FACTORY, NOBODY, Event, Notice, Token, World
 
 Callback = Callable[[], None]
 """What the caller does in the middle of a call."""
@@ -112,7 +112,7 @@ class Pool(ABC):
             return 0
         limit = min(HEADROOM - 1, self.supply_cap) if state.capped else HEADROOM - 1
         shares = HEADROOM - 1 - min(state.supply_shares, HEADROOM - 1)
-        room = limit - min(limit, state.supply_assets)
+        room = limit - min(limit, state.all_assets)
         return min(room, self.ledger.to_assets_down(state, shares))
 
     def max_withdraw(self, holder: str) -> int:
@@ -123,7 +123,8 @@ class Pool(ABC):
     def max_redeem(self, holder: str) -> int:
         """Shares that a holder can redeem, rounded down."""
         state = self.accrued()
-        return min(self.shares[holder], self.ledger.to_shares_down(state, state.cash))
+        shares = min(self.shares[holder], self.ledger.to_shares_down(state, state.cash))
+        return shares if self.ledger.to_assets_down(state, shares) else 0
 
     # -- lenders --
 
@@ -150,6 +151,7 @@ class Pool(ABC):
         """Returns shares burnt, rounded up."""
         state = self._accrue()
         shares = self.ledger.to_shares_up(state, assets)
+        self._spend_allowance(caller, holder, shares)
         self._leave(caller, state, assets, shares, receiver, holder)
         return shares
 
@@ -158,6 +160,7 @@ class Pool(ABC):
         """Returns assets paid out, rounded down."""
         state = self._accrue()
         assets = self.ledger.to_assets_down(state, shares)
+        self._spend_allowance(caller, holder, shares)
         self._leave(caller, state, assets, shares, receiver, holder)
         return assets
 
@@ -185,9 +188,9 @@ class Pool(ABC):
 
     @entry
     def sync_funding(self, caller: str) -> bool:
-        """Accrue at the old funding, then take in the oracle's, if that is newer."""
+        """Accrue at the old funding, charge, then take in the oracle's, if that is newer."""
         funding_wad, observed_at = self.world.funding
-        state = self._accrue()
+        state = self._charge(self._accrue())
         newer = self.state.funding_time < observed_at <= self.world.now
         if newer:
             cut = cut_funding(funding_wad)
@@ -210,8 +213,8 @@ class Pool(ABC):
         fee_permille: int | None = None,
         hook: str | None = None,
     ) -> None:
-        """Change some of the controls, after an accrual at the old fee."""
-        state = self._accrue()
+        """Change some of the controls, once what has accrued is charged at the old fee."""
+        state = self._charge(self._accrue())
         stop = state.paused if paused is None else paused
         fee = state.fee_permille if fee_permille is None else fee_permille
         self.hook = self.hook if hook is None else hook
@@ -221,20 +224,10 @@ class Pool(ABC):
     @entry
     def withdraw_reserve(self, shares: int, receiver: str) -> int:
         """Returns assets paid out, rounded down."""
-        state = self._accrue()
+        state = self._charge(self._accrue())
+        shares = min(shares, state.reserve_shares)
         assets = self.ledger.to_assets_down(state, shares)
-        self.ledger.check_cash(state, assets)
-        self.state = state.move(
-            supply_assets=-assets, supply_shares=-shares, reserve_shares=-shares
-        )
-        self._log(
-            "ReserveWithdrawn",
-            receiver=receiver,
-            assets=assets,
-            shares=shares,
-            total_assets=self.state.supply_assets,
-        )
-        self.asset.move(self.name, receiver, assets)
+        self._leave(FACTORY, state, assets, shares, receiver, self.name)
         return assets
 
     # -- shared by the entry points --
@@ -243,25 +236,30 @@ class Pool(ABC):
         self.world.events.append(Event(self.name, name, tuple(sorted(args.items()))))
 
     def _accrue(self) -> State:
-        state, rate, interest, fee_shares = self.ledger.accrue(self.state, self.world.now)
+        state, rate, interest = self.ledger.accrue(self.state, self.world.now)
         if interest:
             self._log(
                 "Accrue",
                 borrow_rate_wad=rate,
                 funding_wad=state.funding_wad,
                 interest=interest,
-                fee_shares=fee_shares,
             )
+        return state
+
+    def _charge(self, state: State) -> State:
+        state, shares = self.ledger.charge(state)
+        if shares:
+            self._log("Transfer", sender=NOBODY, receiver=self.name, value=shares)
         return state
 
     def _store(self, state: State) -> None:
         self.ledger.check_packable(state)
         self.state = state
 
-    def _set_caps(self, supply_cap: int, debt_cap: int) -> None:
+    def _set_caps(self, supply_cap: int, debt_cap: int, *, leg_capped: bool) -> None:
         self.supply_cap, self.debt_cap = min(supply_cap, MAX_UINT128), min(debt_cap, MAX_UINT128)
         flags = self.state.flags | CAPPED
-        if self.supply_cap == self.debt_cap == MAX_UINT128:
+        if self.supply_cap == self.debt_cap == MAX_UINT128 and not leg_capped:
             flags ^= CAPPED
         self.state = replace(self.state, flags=flags)
 
@@ -279,9 +277,9 @@ class Pool(ABC):
 
     def _check_supply_limits(self, state: State) -> None:
         self.ledger.check_not_paused(state)
-        if max(state.supply_assets, state.supply_shares) >= HEADROOM:
+        if max(state.all_assets, state.supply_shares) >= HEADROOM:
             refuse("amount too large")
-        if state.capped and state.supply_assets > self.supply_cap:
+        if state.capped and state.all_assets > self.supply_cap:
             refuse("supply cap")
 
     def _check_debt_limits(self, state: State) -> None:
@@ -292,9 +290,10 @@ class Pool(ABC):
             refuse("debt cap")
 
     def _enter(self, caller: str, state: State, assets: int, shares: int, receiver: str) -> None:
+        self._check_receiver(receiver)
         if shares == 0:
             refuse("zero amount")
-        state = state.move(supply_assets=assets, supply_shares=shares)
+        state = state.move(cash=assets, charged_assets=assets, supply_shares=shares)
         self._check_supply_limits(state)
         self._store(state)
         self._log("Deposit", sender=caller, owner=receiver, assets=assets, shares=shares)
@@ -304,9 +303,17 @@ class Pool(ABC):
         self, caller: str, state: State, assets: int, shares: int, receiver: str, holder: str
     ) -> None:
         self._check_receiver(receiver)
-        self._spend_allowance(caller, holder, shares)
         self.ledger.check_cash(state, assets)
-        self._store(state.move(supply_assets=-assets, supply_shares=-shares))
+        if assets > state.charged_assets:
+            state = self._charge(state)
+        if shares > state.supply_shares:
+            refuse("insufficient balance")
+        state = state.move(cash=-assets, charged_assets=-assets, supply_shares=-shares)
+        if holder == self.name:
+            if shares > state.reserve_shares:
+                refuse("insufficient balance")
+            state = state.move(reserve_shares=-shares)
+        self._store(state)
         self._log(
             "Withdraw",
             sender=caller,
@@ -327,21 +334,17 @@ class Pool(ABC):
         self.allowances[holder, caller] = allowed - shares
 
     def _transfer(self, holder: str, receiver: str, shares: int) -> None:
-        if self.shares[holder] < shares:
-            refuse("insufficient balance")
         self._check_receiver(receiver)
         self._move_shares(holder, receiver, shares)
 
     def _move_shares(self, sender: str, receiver: str, shares: int) -> None:
         """From or to NOBODY is a mint or a burn, of which the other account is told."""
         before = []
-        if sender != NOBODY:
+        if sender not in (NOBODY, self.name):
             before.append((sender, self.shares[sender]))
             if self.shares[sender] < shares:
                 refuse("insufficient balance")
             self.shares[sender] -= shares
-        elif receiver in (self.name, NOBODY):
-            refuse("bad receiver")
         if receiver != NOBODY:
             if receiver != sender:
                 before.append((receiver, self.shares[receiver]))
@@ -361,14 +364,14 @@ class Pool(ABC):
             self.world.notices.append(notice)
 
     def _write_off(self, state: State, account: str, shares: int) -> State:
-        state, loss, from_reserve, burnt = self.ledger.write_off(state, shares)
+        state, loss, from_reserve, burnt = self.ledger.write_off(self._charge(state), shares)
+        self._log("Transfer", sender=self.name, receiver=NOBODY, value=burnt)
         self._log(
             "BadDebt",
             borrower=account,
             assets=loss,
             from_reserve=from_reserve,
             from_lenders=loss - from_reserve,
-            reserve_shares_burnt=burnt,
             total_assets=state.supply_assets,
         )
         return state

@@ -115,7 +115,7 @@ class ReversePool(Pool):
         value_out = mul_div_up(collateral_out, price, PRICE_SCALE)
         if value_out > share_of_down(repaid, WAD + self.leg.max_slippage):
             refuse("slippage")
-        state = state.move(debt_assets=-repaid, debt_shares=-shares)
+        state = state.move(cash=repaid, debt_assets=-repaid, debt_shares=-shares)
         left = collateral - collateral_out
         debt_left = self.ledger.debt_of_shares(state, debt_shares - shares)
         self.ledger.check_dust(debt_left)
@@ -167,7 +167,7 @@ class ReversePool(Pool):
             seized = min(mul_div_down(worth, PRICE_SCALE, price), collateral)
         if repaid == 0 and terms.repay > 0:
             refuse("zero amount")
-        state = state.move(debt_assets=-repaid, debt_shares=-shares)
+        state = state.move(cash=repaid, debt_assets=-repaid, debt_shares=-shares)
         left = debt_shares - shares
         if seized == collateral and left:
             state = self._write_off(state, borrower, left)
@@ -217,7 +217,7 @@ class ReversePool(Pool):
     @entry
     def set_caps(self, supply_cap: int, debt_cap: int, leg_cap: int) -> None:
         """The leg's own cap is on the tokens that the pool holds, however they came."""
-        self._set_caps(supply_cap, debt_cap)
+        self._set_caps(supply_cap, debt_cap, leg_capped=False)
         self.collateral_cap = min(leg_cap, MAX_UINT128)
 
     # -- internals --
@@ -245,7 +245,7 @@ class ReversePool(Pool):
         state = self._accrue()
         self.ledger.check_cash(state, usdt_amount)
         shares = self.ledger.debt_shares_up(state, usdt_amount)
-        state = state.move(debt_assets=usdt_amount, debt_shares=shares)
+        state = state.move(cash=-usdt_amount, debt_assets=usdt_amount, debt_shares=shares)
         self._check_debt_limits(state)
         collateral = self.collateral_of[on_behalf]
         debt_shares = self.debt_shares[on_behalf] + shares
@@ -276,7 +276,7 @@ class ReversePool(Pool):
         assets, shares = self.ledger.split_repayment(state, received, debt_shares)
         if assets == 0:
             refuse("zero amount")
-        state = state.move(debt_assets=-assets, debt_shares=-shares)
+        state = state.move(cash=assets, debt_assets=-assets, debt_shares=-shares)
         left = debt_shares - shares
         self.ledger.check_dust(self.ledger.debt_of_shares(state, left))
         self._settle(state, on_behalf, self.collateral_of[on_behalf], left)

@@ -16,6 +16,8 @@ from perpool.reference.oracle import UNKNOWN_VOLATILITY
 
 NOBODY = "nobody"
 """The zero address."""
+FACTORY = "factory"
+"""What takes the reserve out of a pool for its owner."""
 
 
 class Event(NamedTuple):

@@ -28,8 +28,14 @@ BORROWING = "contracts/modules/reverse/borrowing.vy"
 FLASH_LOANS = "contracts/modules/reverse/flash_loans.vy"
 SHARES = "contracts/modules/share_token.vy"
 SIGNATURES = "contracts/modules/signatures.vy"
+SUPPLY = "contracts/modules/supply.vy"
 MARKET = "contracts/modules/market.vy"
 VAULT = "contracts/modules/vault.vy"
+
+BURN = (
+    "    share_token._move("
+    "packing._clock_flags(claims.totals.clock), holder, empty(address), shares)\n"
+)
 
 Edit = tuple[str, str, str]
 """File, text, and what stands there instead."""
@@ -38,32 +44,27 @@ WITHOUT: dict[str, list[Edit]] = {
     # shares start at a price that no donation moves much
     "virtual shares": [
         (
-            LEDGER,
-            "state.supply_shares + market.VIRTUAL_SHARES, state.supply_assets + 1",
-            "max(state.supply_shares, 1), max(state.supply_assets, 1)",
+            SUPPLY,
+            "claims.shares + market.CONFIG.virtual_shares, claims.assets + 1",
+            "max(claims.shares, 1), max(claims.assets, 1)",
         ),
         (
-            LEDGER,
-            "state.supply_assets + 1, state.supply_shares + market.VIRTUAL_SHARES",
-            "max(state.supply_assets, 1), max(state.supply_shares, 1)",
+            SUPPLY,
+            "claims.assets + 1, claims.shares + market.CONFIG.virtual_shares",
+            "max(claims.assets, 1), max(claims.shares, 1)",
         ),
     ],
     "virtual debt shares": [
-        (LEDGER, "return assets * market.VIRTUAL_SHARES", "return assets"),
+        (LEDGER, "return assets * market.CONFIG.virtual_shares", "return assets"),
     ],
     # what a pool owns is what it has counted in, not what it finds on its account
     "internal accounting": [
         (
-            LEDGER,
-            "from interfaces import IFundingOracle\n",
-            "from interfaces import IFundingOracle\nfrom ethereum.ercs import IERC20\n",
-        ),
-        (
-            LEDGER,
-            "    state: IPool.State = self._accrue()\n",
-            "    state: IPool.State = self._accrue()\n"
-            "    state.supply_assets = state.debt_assets\n"
-            "    state.supply_assets += staticcall IERC20(market.CONFIG.asset).balanceOf(self)\n",
+            SUPPLY,
+            "    claims: Claims = self._charge(self._accrue())\n",
+            "    claims: Claims = self._charge(self._accrue())\n"
+            "    claims.totals.cash = staticcall IERC20(market.CONFIG.asset).balanceOf(self)\n"
+            "    claims.charged = claims.totals.cash + claims.totals.debt_assets\n",
         ),
     ],
     "balance difference": [
@@ -76,10 +77,10 @@ WITHOUT: dict[str, list[Edit]] = {
     "care in transfers to oneself": [
         (
             SHARES,
-            "    received: uint256 = self._credit(receiver, shares)\n",
-            "    received: uint256 = self._credit(receiver, shares)\n"
-            "    if receiver == holder:\n"
-            "        accounts.shares_of[holder] = held + shares\n",
+            "        received = accounts.shares_of[receiver]\n",
+            "        received = accounts.shares_of[receiver]\n"
+            "        if receiver == holder:\n"
+            "            received = held\n",
         ),
     ],
     "nonce": [
@@ -89,12 +90,11 @@ WITHOUT: dict[str, list[Edit]] = {
         (SIGNATURES, "VERSION_HASH, chain.id, self", "VERSION_HASH, chain.id, empty(address)")
     ],
     "burning before paying": [
-        (VAULT, "    share_token._burn(state.flags, holder, shares)\n", ""),
+        (VAULT, BURN, ""),
         (
             VAULT,
             "    tokens._push(market.CONFIG.asset, receiver, assets)\n",
-            "    tokens._push(market.CONFIG.asset, receiver, assets)\n"
-            "    share_token._burn(state.flags, holder, shares)\n",
+            f"    tokens._push(market.CONFIG.asset, receiver, assets)\n{BURN}",
         ),
     ],
     "pull of the loan": [(FLASH_LOANS, "    tokens._pull_from(token, receiver, amount)\n", "")],
@@ -162,7 +162,7 @@ WITHOUT: dict[str, list[Edit]] = {
             "if debt < 1:",
         )
     ],
-    "factory only": [(MARKET, "if msg.sender != FACTORY:", "if msg.sender == empty(address):")],
+    "factory only": [(MARKET, "if msg.sender != FACTORY:", "if FACTORY == empty(address):")],
 }
 
 ORACLE = "contracts/PriceOracle.vy"
@@ -205,8 +205,8 @@ def _lock(contract: str) -> list[Edit]:
     files = [
         ROOT / "contracts" / f"{contract}.vy",
         *(modules / leg).glob("*.vy"),
-        *(modules / f"{name}.vy" for name in ("controls", "ledger", "market", "share_token")),
-        *(modules / f"{name}.vy" for name in ("signatures", "vault")),
+        *(modules / f"{name}.vy" for name in ("controls", "ledger", "market", "permits")),
+        *(modules / f"{name}.vy" for name in ("share_token", "signatures", "supply", "vault")),
     ]
     texts = [("# pragma nonreentrancy on", "# pragma nonreentrancy off"), ("@reentrant\n", "")]
     return [

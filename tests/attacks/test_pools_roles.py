@@ -8,6 +8,7 @@ from eth_utils import keccak
 
 from perpool.build import compile_contract
 from perpool.evm import Account, Evm, Reverted, reverts
+from perpool.reference.ledger import HOOKED, PAUSED
 from tests.attacks.pools import FORWARD, market_without, weakened
 from tests.market import MAX, Market
 
@@ -86,7 +87,7 @@ def test_blueprint_is_no_pool(evm: Evm) -> None:
         code = evm.code(address)
         blueprint = evm.at(FORWARD, address)
         for call in (
-            lambda pool: pool.set_controls(False, 0, market.owner),
+            lambda pool: pool.set_controls(0, market.owner),
             lambda pool: pool.config(),
             lambda pool: evm.transact(pool, b""),
         ):
@@ -113,7 +114,7 @@ def rob_as_a_factory(market: Market) -> int:
     pool = evm.at(FORWARD, fake)
     # he is the factory of what he has made, and it is in nobody's list
     assert pool.factory() == user.address
-    user.call(pool, pool.set_controls.encode(True, 255, attacker))
+    user.call(pool, pool.set_controls.encode(PAUSED | HOOKED | 255 << 8, attacker))
     assert pool.hook() == attacker.address
     assert not market.factory.is_pool(pool)
     assert pool.address not in market.factory.predict_market(market.parameters)

@@ -8,15 +8,20 @@
 @dev Deployed as a pool is, by whoever answers `pool_config`.
 """
 from interfaces import IPool
+from contracts.modules import accounts
 from contracts.modules import ledger
 from contracts.modules import liquidation
 from contracts.modules import market
+from contracts.modules import packing
 from contracts.modules import rate_model
+from contracts.modules import supply
 
 initializes: market
+initializes: accounts
 initializes: ledger[market := market]
+initializes: supply[accounts := accounts, ledger := ledger, market := market]
 
-exports: (ledger.state, ledger.accrued_state)
+exports: (supply.state, supply.accrued_state)
 
 
 @deploy
@@ -32,15 +37,35 @@ def __init__():
 @external
 def put(state: IPool.State):
     """
-    @notice Set all totals.
+    @notice Set all totals. What follows from others, and the last three, are not looked at.
     """
-    ledger._store(state)
+    clock: uint256 = packing._with_flags(state.updated_at, state.flags)
+    ledger._store(
+        ledger.Totals(
+            cash=state.cash,
+            debt_assets=state.debt_assets,
+            debt_shares=state.debt_shares,
+            clock=packing._with_funding(clock, state.funding_time, state.funding_wad),
+            borrow_rate=0,
+            interest=0,
+        )
+    )
+    supply.supply_word = packing._pack_halves(state.charged_assets, state.supply_shares)
+    accounts.shares_of[self] = state.reserve_shares
+
+
+@external
+def charge():
+    """
+    @notice The fee becomes shares of the reserve.
+    """
+    supply._store(supply._charge(supply._claims_of(ledger._load())))
 
 
 @external
 @view
 def virtual_shares() -> uint256:
-    return market.VIRTUAL_SHARES
+    return market.CONFIG.virtual_shares
 
 
 @external
@@ -49,8 +74,8 @@ def to_shares(assets: uint256) -> (uint256, uint256):
     """
     @notice Rounded down and up, of the totals as stored.
     """
-    state: IPool.State = ledger._load()
-    return ledger._to_shares_down(state, assets), ledger._to_shares_up(state, assets)
+    claims: supply.Claims = supply._claims_of(ledger._load())
+    return supply._to_shares_down(claims, assets), supply._to_shares_up(claims, assets)
 
 
 @external
@@ -59,22 +84,22 @@ def to_assets(shares: uint256) -> (uint256, uint256):
     """
     @notice Rounded down and up, of the totals as stored.
     """
-    state: IPool.State = ledger._load()
-    return ledger._to_assets_down(state, shares), ledger._to_assets_up(state, shares)
+    claims: supply.Claims = supply._claims_of(ledger._load())
+    return supply._to_assets_down(claims, shares), supply._to_assets_up(claims, shares)
 
 
 @external
 @view
 def owed(debt_shares: uint256) -> uint256:
-    state: IPool.State = ledger._load()
-    return ledger._owed(debt_shares, state.debt_assets, state.debt_shares)
+    totals: ledger.Totals = ledger._load()
+    return ledger._owed(debt_shares, totals.debt_assets, totals.debt_shares)
 
 
 @external
 @view
 def debt_shares_up(assets: uint256) -> uint256:
-    state: IPool.State = ledger._load()
-    return ledger._debt_shares_up(assets, state.debt_assets, state.debt_shares)
+    totals: ledger.Totals = ledger._load()
+    return ledger._debt_shares_up(assets, totals.debt_assets, totals.debt_shares)
 
 
 @external
@@ -83,9 +108,9 @@ def shares_repaid(assets: uint256, debt_shares: uint256) -> uint256:
     """
     @param assets At most what the shares owe.
     """
-    state: IPool.State = ledger._load()
-    debt: uint256 = ledger._owed(debt_shares, state.debt_assets, state.debt_shares)
-    return ledger._shares_repaid(assets, debt, debt_shares, state.debt_assets, state.debt_shares)
+    totals: ledger.Totals = ledger._load()
+    debt: uint256 = ledger._owed(debt_shares, totals.debt_assets, totals.debt_shares)
+    return ledger._shares_repaid(assets, debt, debt_shares, totals.debt_assets, totals.debt_shares)
 
 
 @external
@@ -93,7 +118,7 @@ def write_off(debt_shares: uint256):
     """
     @notice Realise bad debt.
     """
-    ledger._store(ledger._write_off(ledger._load(), msg.sender, debt_shares))
+    ledger._store(supply._write_off(ledger._load(), msg.sender, debt_shares))
 
 
 @external

@@ -75,23 +75,25 @@ def legs(draw: st.DrawFn) -> LegParameters:
 
 @st.composite
 def states(draw: st.DrawFn, now: int = 1_735_689_600) -> State:
-    """Totals with debt up to all assets; any age, fresh funding and stale."""
-    supply = draw(amounts)
-    debt = draw(st.one_of(st.just(supply), st.integers(0, supply)))
+    """Totals with debt and charged assets up to all; any age, fresh funding and stale."""
+    assets = draw(amounts)
+    debt = draw(st.one_of(st.just(assets), st.integers(0, assets)))
+    charged = draw(st.one_of(st.just(assets), st.just(0), st.integers(0, assets)))
     shares = draw(amounts)
     age = draw(st.one_of(st.integers(0, 3 * DAY), st.integers(0, 10 * YEAR), st.integers(0, now)))
     funding_age = draw(st.one_of(st.integers(0, 9 * DAY), st.integers(0, now)))
     units = draw(st.one_of(st.integers(-(10**10), 10**10), st.integers(1 - 2**47, 2**47 - 1)))
     return State(
-        supply_assets=supply,
-        supply_shares=shares,
+        cash=assets - debt,
         debt_assets=debt,
         debt_shares=draw(st.integers(1, MAX_UINT128)) if debt else 0,
+        charged_assets=charged,
+        supply_shares=shares,
+        reserve_shares=draw(st.integers(0, shares)),
         updated_at=now - age,
         funding_time=now - funding_age,
         funding_wad=units * 10**9,
         flags=draw(st.sampled_from([0, 1, 2, CAPPED])) | draw(st.integers(0, 255)) << 8,
-        reserve_shares=draw(st.integers(0, shares)),
     )
 
 
@@ -110,7 +112,10 @@ class Maths:
     def deploy(self, leg: LegParameters, direction: int = 1) -> Contract:
         """A ledger of this leg; within an anchor, or the address is taken."""
         funded = self.other if direction == 1 else self.asset
-        config = (self.asset, self.other, funded, *[ZERO_ADDRESS] * 3, astuple(leg))
+        virtual = virtual_shares(self.decimals)
+        share_decimals = self.decimals + len(str(virtual)) - 1
+        contracts = (self.asset, self.other, funded, *[ZERO_ADDRESS] * 3)
+        config = (*contracts, share_decimals, virtual, astuple(leg))
         address = self.maker.create(self.blueprint, config, bytes(32))
         return self.evm.at(self.artifact, address)
 
@@ -152,7 +157,12 @@ def formulas(chain: Evm) -> Iterator[Contract]:
 
 
 def stored(state: State) -> tuple[int, ...]:
-    return (*astuple(state), 0, 0, 0)
+    return (*astuple(state), state.supply_assets, 0, 0)
+
+
+def price_of(ledger: Ledger, state: State) -> Fraction:
+    """Assets a share, exactly."""
+    return Fraction(state.supply_assets + 1, state.supply_shares + ledger.virtual)
 
 
 # --- interest
@@ -219,10 +229,19 @@ def test_accrual(maths: Maths, leg: LegParameters, direction: int, rows: list[St
             accrual = ledger.accrue(state, now)
 
             assert tuple(pool.state()) == stored(state)
-            assert tuple(pool.accrued_state()) == (*astuple(accrual.state), *accrual[1:])
-            assert accrual.state.supply_assets <= MAX_UINT128
-            assert accrual.state.reserve_shares <= accrual.state.supply_shares <= MAX_UINT128
-            assert accrual.state.cash == state.cash
+            after = accrual.state
+            assert tuple(pool.accrued_state()) == (
+                *astuple(after),
+                after.supply_assets,
+                *accrual[1:],
+            )
+            assert after == replace(state, debt_assets=after.debt_assets, updated_at=now)
+            assert after.debt_assets == state.debt_assets + accrual.interest
+            assert after.all_assets <= MAX_UINT128
+            # the lenders' part is interest less the fee, to the unit by which the fee is rounded
+            fee = Fraction(accrual.interest * state.fee_permille, 1000)
+            assert -1 < after.uncharged_fee - state.uncharged_fee - fee < 1
+            assert price_of(ledger, after) >= price_of(ledger, state)
 
 
 @pytest.mark.parametrize("fee_permille", [0, 250])
@@ -232,20 +251,31 @@ def test_accrual__saturates(maths: Maths, fee_permille: int) -> None:
         pool = maths.deploy(leg)
         now = maths.evm.timestamp
         state = State(
-            supply_assets=2**127,
-            supply_shares=MAX_UINT128 - 5,
-            debt_assets=2**127,
+            cash=2**126,
+            debt_assets=2**126,
             debt_shares=2**127,
+            charged_assets=2**127,
+            supply_shares=MAX_UINT128 - 5,
             updated_at=now - YEAR,
             flags=fee_permille << 8,
         )
         pool.put(stored(state))
 
         accrued = pool.accrued_state()
+        pool.put(tuple(accrued))
+        pool.charge()
 
-    assert accrued.supply_assets == accrued.debt_assets == MAX_UINT128
-    assert accrued.fee_shares == accrued.reserve_shares == (5 if fee_permille else 0)
-    assert tuple(accrued)[:9] == astuple(maths.ledger(leg).accrue(state, now).state)
+        charged = pool.state()
+
+    fee = 2**127 * fee_permille // 1000 - bool(fee_permille)
+    assert accrued.cash == 2**126
+    assert accrued.debt_assets == MAX_UINT128 - 2**126
+    assert accrued.supply_assets == MAX_UINT128 - fee
+    assert tuple(accrued)[:10] == astuple(maths.ledger(leg).accrue(state, now).state)
+    # the reserve gets what shares there can be, and its fee goes to all who have some
+    assert charged.reserve_shares == (5 if fee_permille else 0)
+    assert charged.supply_shares == MAX_UINT128 - (0 if fee_permille else 5)
+    assert charged.charged_assets == charged.supply_assets == MAX_UINT128
 
 
 # --- shares
@@ -261,7 +291,7 @@ def test_shares_of_the_supply(maths: Maths, rows: list[tuple[State, int]]) -> No
         assert pool.virtual_shares() == 10 ** min(6, 24 - maths.decimals)
         for state, amount in rows:
             pool.put(stored(state))
-            price = Fraction(state.supply_assets + 1, state.supply_shares + ledger.virtual)
+            price = price_of(ledger, state)
             try:
                 down, up = pool.to_shares(amount)
             except Reverted:
@@ -285,6 +315,70 @@ def test_shares_of_the_supply(maths: Maths, rows: list[tuple[State, int]]) -> No
                     ledger.to_assets_up(state, amount),
                 )
                 assert down <= amount * price <= up <= down + 1
+
+
+@settings(SETTINGS, max_examples=60)
+@given(rows=st.lists(states(), min_size=4))
+def test_charge(maths: Maths, rows: list[State]) -> None:
+    """The fee becomes the reserve's: no share is worth less, and of its own it loses no share."""
+    ledger = maths.ledger(LEG)
+    with maths.evm.anchor():
+        pool = maths.deploy(LEG)
+        for state in rows:
+            pool.put(stored(state))
+            charged, shares = ledger.charge(state)
+            old, new = price_of(ledger, state), price_of(ledger, charged)
+
+            pool.charge()
+
+            minted = maths.evm.last.events("Transfer")
+            assert tuple(pool.state()) == stored(charged)
+            assert [tuple(event.args) for event in minted] == (
+                [(ZERO_ADDRESS, pool.address, shares)] if shares else []
+            )
+            assert charged == replace(
+                state,
+                charged_assets=state.all_assets,
+                supply_shares=state.supply_shares + shares,
+                reserve_shares=state.reserve_shares + shares,
+            )
+            assert charged.supply_assets == state.all_assets
+            # SHR-1
+            assert new >= old
+            assert shares * old <= state.uncharged_fee
+            if charged.supply_shares < MAX_UINT128:
+                # RND-1
+                lost = state.reserve_shares * old + state.uncharged_fee
+                assert lost - charged.reserve_shares * new < old
+
+            pool.charge()
+
+            assert tuple(pool.state()) == stored(charged)
+            assert maths.evm.last.events("Transfer") == []
+
+
+def test_charge__known_values(maths: Maths) -> None:
+    """By hand: 40 of interest at 25 % on 960 charged; 990 of claims become 10 shares dearer."""
+    virtual = 10 ** min(6, 24 - maths.decimals)
+    state = State(
+        cash=500,
+        debt_assets=500,
+        debt_shares=500,
+        charged_assets=960,
+        supply_shares=991 * 10**9 - virtual,
+        flags=250 << 8,
+    )
+    with maths.evm.anchor():
+        pool = maths.deploy(LEG)
+        pool.put(stored(state))
+        assert pool.state().supply_assets == 990
+
+        pool.charge()
+
+        charged = pool.state()
+    assert charged.reserve_shares == 10 * 10**9
+    assert charged.supply_shares == 1001 * 10**9 - virtual
+    assert charged.charged_assets == charged.supply_assets == 1000
 
 
 @settings(SETTINGS, max_examples=60)
@@ -320,7 +414,7 @@ def test_shares_of_the_debt(maths: Maths, rows: list[tuple[State, int, int, int]
 @settings(SETTINGS, max_examples=60)
 @given(rows=st.lists(st.tuples(states(), fractions), min_size=4))
 def test_write_off(maths: Maths, rows: list[tuple[State, int]]) -> None:
-    """The reserve pays first, and burns no less than it pays."""
+    """The fee is charged, then the reserve pays first, and burns no less than it pays."""
     ledger = maths.ledger(LEG)
     with maths.evm.anchor():
         pool = maths.deploy(LEG)
@@ -328,16 +422,22 @@ def test_write_off(maths: Maths, rows: list[tuple[State, int]]) -> None:
             state = replace(row, debt_shares=max(row.debt_shares, 1)) if row.debt_assets else row
             shares = state.debt_shares * part // WAD
             pool.put(stored(state))
-            written = ledger.write_off(state, shares)
-            price = Fraction(state.supply_assets + 1, state.supply_shares + ledger.virtual)
+            charged, minted = ledger.charge(state)
+            written = ledger.write_off(charged, shares)
+            price = price_of(ledger, charged)
 
             pool.write_off(shares)
 
             event = maths.evm.last.events("BadDebt")[0]
+            moved = [tuple(moved.args) for moved in maths.evm.last.events("Transfer")]
             assert tuple(pool.state()) == stored(written.state)
+            assert moved == [
+                *([(ZERO_ADDRESS, pool.address, minted)] if minted else []),
+                (pool.address, ZERO_ADDRESS, written.burnt),
+            ]
             assert (event.assets, event.from_reserve) == (written.loss, written.from_reserve)
             assert event.from_lenders == written.loss - written.from_reserve
-            assert event.reserve_shares_burnt == written.burnt
+            assert event.total_assets == written.state.supply_assets == written.state.all_assets
             assert written.burnt * price >= written.from_reserve
             assert written.state.cash == state.cash
             if written.from_reserve < written.loss:

@@ -6,7 +6,14 @@ import pytest
 
 from perpool.anvil import Anvil
 from perpool.bench.market import START, USDT, Market, product
-from perpool.bench.operations import COMPARED, FUNDING, Operation, measure_all, measure_receipts
+from perpool.bench.operations import (
+    COMPARED,
+    FUNDING,
+    Operation,
+    measure_all,
+    measure_receipts,
+    populate,
+)
 from perpool.chain import Chain, Receipt
 
 WAD = 10**18
@@ -31,7 +38,7 @@ def named(name: str) -> Operation:
 
 
 @pytest.mark.parametrize("name", [operation.name for operation in COMPARED])
-def test_premium_and_fee_are_on(receipts: dict[str, Receipt], name: str) -> None:
+def test_premium_is_on(receipts: dict[str, Receipt], name: str) -> None:
     accruals = receipts[name].events("Accrue")
     if "collateral" in name:
         # these leave the totals as they are
@@ -44,10 +51,19 @@ def test_premium_and_fee_are_on(receipts: dict[str, Receipt], name: str) -> None
     premium = direction * accrual.funding_wad // 5
     assert accrual.borrow_rate_wad > BASE_RATE + premium
     assert accrual.interest > 0
-    assert accrual.fee_shares > 0
     debt = 15_000 * WAD if named(name).on_forward else 100_000 * USDT
     hourly = debt * accrual.borrow_rate_wad // (365 * 24 * WAD)
     assert accrual.interest == pytest.approx(hourly, rel=0.15)
+
+
+@pytest.mark.parametrize("leg", ["reverse", "forward"])
+def test_fee_is_on(market: Market, leg: str) -> None:
+    with market.chain.anchor():
+        pool = getattr(populate(market, market.pools), leg)
+        assert pool.balanceOf(pool) > 0, "charged"
+        market.pass_hour()
+        state = pool.accrued_state()
+    assert state.cash + state.debt_assets - state.supply_assets > 0, "still to be charged"
 
 
 def test_amounts(receipts: dict[str, Receipt]) -> None:

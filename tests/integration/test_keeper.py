@@ -31,6 +31,7 @@ from perpool.keeper.model import (
     Observation,
     ObservePrice,
     Outcome,
+    Policy,
     ReportFunding,
     ReportPrice,
     SyncFunding,
@@ -102,6 +103,7 @@ class Setting:
             Contracts.of_record(ChainSender(self.chain, anvil_key(0)), self.record),
             source,
             REPORTERS[:3] if signers is None else signers,
+            policy=Policy(min_venues=1),
             clock=lambda: self.chain.timestamp,
         )
 

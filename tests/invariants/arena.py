@@ -11,7 +11,7 @@ from perpool.reference.arithmetic import PoolError
 from perpool.reference.interest import LegParameters
 from perpool.reference.market import Market as Model
 from perpool.reference.wad import WAD
-from perpool.reference.world import NOBODY, Token
+from perpool.reference.world import FACTORY, NOBODY, Token
 from tests.market import MAX, NO_BLOCK_CAP, NO_CAP, ZERO_ADDRESS, Market, deploy_market, wad
 
 PEOPLE = ("lender", "saver", "borrower", "farmer", "shorter", "trader", "liquidator")
@@ -182,6 +182,7 @@ def deploy_arena(
     addresses |= {name: contract.address for name, contract in hooks.items()}
     addresses |= {
         NOBODY: ZERO_ADDRESS,
+        FACTORY: factory.address,
         PUPPET: puppet.address,
         VENUE: venue.address,
         "reverse": reverse.address,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -18,6 +19,7 @@ CAPS = {"supply cap", "debt cap", "collateral cap", "block cap"}
 PRICES = {"stale price", "prices disagree"}
 NEW_RISK = {"deposit", "mint", "borrow", "supply_collateral_and_borrow", "open_short", "flashLoan"}
 LENDERS_EXITS = {"withdraw", "redeem"}
+OVERFLOW = {"amount too large"}
 
 
 def args_of(event: Event) -> dict[str, Any]:
@@ -59,9 +61,15 @@ def check_books(seen: Observation, given: Counter[tuple[str, str]]) -> None:
         asset, collateral = ("usdt", "token") if name == "reverse" else ("token", "usdt")
         cash = balances[asset][name] - given[name, asset]
         require(
-            cash + state.debt_assets == state.supply_assets,
+            cash == state.cash and state.all_assets >= state.charged_assets,
             "ACC-1",
-            f"{name}: cash {cash} + debt {state.debt_assets} is not {state.supply_assets}",
+            f"{name}: cash {cash} is not that of {state}, or its assets are not even those charged",
+        )
+        require(
+            cash + state.debt_assets == view.claims + state.uncharged_fee,
+            "ACC-1",
+            f"{name}: cash {cash} + debt {state.debt_assets} is not what lenders claim, "
+            f"{view.claims}, and the fee {state.uncharged_fee}",
         )
         shares = sum(view.shares.values()) + state.reserve_shares
         require(
@@ -80,8 +88,7 @@ def check_books(seen: Observation, given: Counter[tuple[str, str]]) -> None:
         held = balances[collateral][name] - given[name, collateral]
         require(held == posted, "ACC-4", f"{name}: collateral {held} is not positions' {posted}")
         require(
-            balances[asset][name] >= state.supply_assets - state.debt_assets
-            and balances[collateral][name] >= posted,
+            balances[asset][name] >= state.cash and balances[collateral][name] >= posted,
             "BAL-1",
             f"{name} holds less than its accounts say",
         )
@@ -98,9 +105,16 @@ def check_time(before: Observation, after: Observation) -> None:
         old, new = before.pools[name].accrued, view.accrued
         grown = new.debt_assets - old.debt_assets
         require(
-            grown >= 0 and new.supply_assets - old.supply_assets == grown,
+            grown >= 0 and new == replace(old, debt_assets=new.debt_assets, updated_at=after.now),
             "INT-1",
-            f"{name}: debt grew by {grown}, assets by {new.supply_assets - old.supply_assets}",
+            f"{name}: time made {new} of {old}",
+        )
+        # what the lenders do not get is the fee, to the unit by which all of it is rounded
+        kept = grown - (view.accrued_claims - before.pools[name].accrued_claims)
+        require(
+            -1 < kept - Fraction(grown * new.fee_permille, 1000) < 1,
+            "INT-1",
+            f"{name}: debt grew by {grown}, of which lenders do not get {kept}",
         )
         check_share_price(name, before, after, None)
 
@@ -119,15 +133,17 @@ def check_share_price(
     if not losses:
         require(new >= old, "SHR-1", f"{name}: share price fell from {old} to {new}")
         return
-    total = before.pools[name].accrued.supply_assets + 1
+    # the fee on all of it is charged before
+    total = before.pools[name].accrued.all_assets + 1
     borne = Fraction(1)
     for loss in losses:
         borne *= Fraction(
             total - loss["from_reserve"] - loss["from_lenders"], total - loss["from_reserve"]
         )
         if loss["from_lenders"]:
-            reserve = after.pools[name].state.reserve_shares
-            require(reserve * new < 1, "SHR-2", f"{name}: lenders lost, {reserve} reserve shares")
+            state = after.pools[name].state
+            reserve = state.reserve_shares * new + state.uncharged_fee
+            require(reserve < 1, "SHR-2", f"{name}: lenders lost, the reserve has {float(reserve)}")
     require(new >= old * borne, "SHR-1", f"{name}: share price fell by more than the bad debt")
 
 
@@ -162,7 +178,7 @@ def check_exit(step: Step, outcome: Outcome, before: Observation, facts: Facts) 
     forbidden: set[str] = set()
     function = step.function
     if function in LENDERS_EXITS or function == "repay":
-        forbidden = {"paused"} | CAPS | PRICES
+        forbidden = {"paused"} | CAPS | PRICES | OVERFLOW
     elif function in ("withdraw_collateral", "remove_margin"):
         if view.debt_shares.get(step.args[1]) == 0:
             forbidden = {"paused"} | CAPS | PRICES
@@ -211,21 +227,28 @@ def check_wealth(
     if trades and not facts.fair_venue:
         may_lose.add(VENUE)
     liquidations = bool(step.functions & set(LIQUIDATIONS))
-    gain = Fraction(0)
+    # where a pool's fee is charged less than a share's worth is rounded off: all lenders have it
+    rounded = {
+        RESERVE[name]: before.share_value(name)
+        for name, view in before.pools.items()
+        if after.pools[name].accrued.uncharged_fee < view.accrued.uncharged_fee
+    }
+    gain = sum((max(Fraction(0), old[reserve] - new[reserve]) for reserve in rounded), Fraction(0))
     if liquidations:
         borrower = step.args[0]
         may_lose.add(borrower)
-        gain = max(Fraction(0), old[borrower] - new[borrower])
+        gain += max(Fraction(0), old[borrower] - new[borrower])
     bad = outcome.named("BadDebt")
     if bad:
         may_lose |= set(old)
     if step.function == "withdraw_reserve":
         may_lose |= set(RESERVE.values())
     for account, amount in old.items():
+        lost = amount - new[account]
         require(
-            account in may_lose or new[account] >= amount,
+            account in may_lose or lost <= 0 or lost < rounded.get(account, 0),
             "RND-1",
-            f"{account} lost {float(amount - new[account])} by a call of {step.caller}",
+            f"{account} lost {float(lost)} by a call of {step.caller}",
         )
     if trades and not facts.fair_venue:
         return
@@ -261,7 +284,7 @@ def check_limits(step: Step, before: Observation, after: Observation, facts: Fac
     function = step.function
     state = view.state
     if function in ("deposit", "mint"):
-        require(state.supply_assets <= supply_cap, "CAP-1", "deposited past the cap")
+        require(state.all_assets <= supply_cap, "CAP-1", "deposited past the cap")
     if function in ("borrow", "supply_collateral_and_borrow", "open_short"):
         require(state.debt_assets <= debt_cap, "CAP-1", "borrowed past the cap")
     if function in ("supply_collateral", "supply_collateral_and_borrow"):
@@ -314,9 +337,14 @@ def check_liquidation(
     debt_left, value_left = after.values(name, borrower)
     # of the size of one unit of whichever side is coarser
     unit = max(1, before.price // 10**36)
-    if debt * (WAD + leg.bonus_base) < value * WAD and new.debt_shares[borrower]:
+    if debt * (WAD + leg.bonus_base) < value * WAD:
         rise = (debt_left - 2 * unit) * value - debt * (value_left + 2 * unit)
-        require(rise <= 0, "LIQ-1", f"the LTV rose from {debt}/{value} to {debt_left}/{value_left}")
+        require(
+            rise <= 0 or not new.debt_shares[borrower],
+            "LIQ-1",
+            f"the LTV rose from {debt}/{value} to {debt_left}/{value_left}",
+        )
+        require(not outcome.named("BadDebt"), "LIQ-1", f"bad debt of {debt} backed by {value}")
     repaid, seized = outcome.value
     if name == "reverse":
         paid, taken = Fraction(repaid), Fraction(seized * before.price, 10**36)
@@ -344,9 +372,11 @@ def check_shorts(step: Step, before: Observation, after: Observation) -> None:
     sold = after.tokens[VENUE] - before.tokens[VENUE]
     require(left <= max(sold, 0), "SHORT-1", f"{left} tokens left, the venue got {sold}")
     if step.targets == {"forward"}:
+        # a purchase that spends all collateral may buy more than the debt, from the venue
+        surplus = max(left - sold, 0) if "liquidate_by_purchase" in step.functions else 0
         for account in ACTORS:
             got = after.tokens[account] - before.tokens[account]
-            require(got <= 0, "SHORT-1", f"{account} got {got} tokens of {step.function}")
+            require(got <= surplus, "SHORT-1", f"{account} got {got} tokens of {step.function}")
 
 
 def check_hook(

@@ -291,6 +291,12 @@ class Machine:
                 "MOD-1",
                 f"{name}: as of now the model has {model.accrued}, the chain {view.accrued}",
             )
+            require(
+                (view.claims, view.accrued_claims) == (model.claims, model.accrued_claims),
+                "MOD-1",
+                f"{name}: the model's claims are {model.claims} and {model.accrued_claims}, "
+                f"the chain's {view.claims} and {view.accrued_claims}",
+            )
             for account in accounts:
                 for part in ("shares", "collateral", "debt_shares"):
                     self._same(f"{name}.{part}", account, getattr(model, part), getattr(view, part))
@@ -356,11 +362,12 @@ class Machine:
             self.model.reverse.collateral_cap if name == "reverse" else self.model.forward.block_cap
         )
         expected = {
-            ("accrued_state",): (*astuple(state), *accrual[1:]),
-            ("state",): (*astuple(model.state), 0, 0, 0),
+            ("accrued_state",): (*astuple(state), state.supply_assets, *accrual[1:]),
+            ("state",): (*astuple(model.state), model.state.supply_assets, 0, 0),
             ("caps",): (model.supply_cap, model.debt_cap, leg_cap),
             ("totalAssets",): state.supply_assets,
             ("totalSupply",): model.state.supply_shares,
+            ("balanceOf", name): model.state.reserve_shares,
             ("previewDeposit", some): ledger.to_shares_down(state, some),
             ("previewMint", some): ledger.to_assets_up(state, some),
             ("previewWithdraw", some): ledger.to_shares_up(state, some),

@@ -21,6 +21,10 @@ class PoolView:
     ledger: Ledger
     state: State
     accrued: State
+    claims: int = 0
+    """What the pool says that its shares claim, as stored."""
+    accrued_claims: int = 0
+    """The same as of now."""
     shares: dict[str, int] = field(default_factory=dict)
     collateral: dict[str, int] = field(default_factory=dict)
     debt_shares: dict[str, int] = field(default_factory=dict)
@@ -33,6 +37,8 @@ class PoolView:
             self.ledger,
             self.state,
             self.accrued,
+            self.claims,
+            self.accrued_claims,
             self.shares.copy(),
             self.collateral.copy(),
             self.debt_shares.copy(),
@@ -44,8 +50,8 @@ class PoolView:
     @property
     def share_price(self) -> Fraction:
         """Assets a share, exactly."""
-        state = self.accrued
-        return Fraction(state.supply_assets + 1, state.supply_shares + self.ledger.virtual)
+        shares = self.accrued.supply_shares + self.ledger.virtual
+        return Fraction(self.accrued_claims + 1, shares)
 
     def debt(self, account: str) -> int:
         """Rounded up."""
@@ -74,6 +80,11 @@ class Observation:
 
     # -- what the invariants ask --
 
+    def share_value(self, pool: str) -> Fraction:
+        """What one share is worth in USDT's smallest unit, exactly."""
+        price = self.pools[pool].share_price
+        return price if pool == "reverse" else price * Fraction(self.price, 10**36)
+
     def values(self, pool: str, account: str) -> tuple[int, int]:
         """(debt, collateral) of a position in USDT, for the pool: debt up, collateral down."""
         view = self.pools[pool]
@@ -90,7 +101,8 @@ class Observation:
     def wealth(self) -> dict[str, Fraction]:
         """What everybody owns less what he owes, in USDT's smallest unit, exactly.
 
-        Also the reserves. A debt that its collateral does not cover counts in full.
+        Also the reserves, with the fee that is not yet charged. A debt that its collateral does not
+        cover counts in full.
         """
         price = Fraction(self.price, 10**36)
         of_token = {account: Fraction(amount) for account, amount in self.tokens.items()}
@@ -101,7 +113,7 @@ class Observation:
             debt_price = (
                 Fraction(state.debt_assets, state.debt_shares) if state.debt_shares else Fraction(0)
             )
-            asset[RESERVE[name]] = state.reserve_shares * share_price
+            asset[RESERVE[name]] = state.reserve_shares * share_price + state.uncharged_fee
             for account in ACTORS:
                 asset[account] += view.shares[account] * share_price
                 asset[account] -= view.debt_shares[account] * debt_price
@@ -117,8 +129,9 @@ class Observation:
 def read_pool(arena: Arena, name: str, view: PoolView, accounts: Iterable[str]) -> None:
     """Bring a view up to date: totals, and the accounts named."""
     pool = arena.contract(name)
-    view.state = State(*tuple(pool.state())[:9])
-    view.accrued = State(*tuple(pool.accrued_state())[:9])
+    *stored, view.claims, _, _ = tuple(pool.state())
+    *accrued, view.accrued_claims, _, _ = tuple(pool.accrued_state())
+    view.state, view.accrued = State(*stored), State(*accrued)
     for account in accounts:
         address = arena.addresses[account]
         view.shares[account] = pool.balanceOf(address)
@@ -158,6 +171,7 @@ def of_model(model: Model) -> Observation:
     pools = {}
     for name, pool in model.pools.items():
         view = PoolView(pool.ledger, pool.state, pool.accrued())
+        view.claims, view.accrued_claims = view.state.supply_assets, view.accrued.supply_assets
         for account in ACTORS:
             view.shares[account] = pool.shares[account]
             view.collateral[account] = pool.collateral_of[account]

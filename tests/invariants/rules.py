@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from perpool.reference.arithmetic import PRICE_SCALE
+from perpool.reference.market import RESERVE_WINDOW
 from perpool.reference.pool import Pool
 from perpool.reference.reverse import borrow_ltv
 from perpool.reference.wad import WAD
@@ -462,7 +463,7 @@ def set_caps(hand: Hand) -> Step:
     if hand.chance(0.4):
         state = pool.accrued()
         leg_total = pool.collateral.balances[name] if name == "reverse" else state.debt_assets // 5
-        totals = state.supply_assets, state.debt_assets, leg_total
+        totals = state.all_assets, state.debt_assets, leg_total
         caps = tuple(
             total * hand.rng.randint(80, 140) // 100 if hand.chance(0.5) else none
             for total, none in zip(totals, caps, strict=True)
@@ -472,7 +473,9 @@ def set_caps(hand: Hand) -> Step:
 
 def request_reserve_withdrawal(hand: Hand) -> Step | None:
     name = hand.pool_name()
-    if name in hand.machine.model.requests and hand.chance(0.9):
+    now = hand.machine.model.now
+    _, ready_at = hand.machine.model.requests.get(name, (0, 0))
+    if now < ready_at + RESERVE_WINDOW and hand.chance(0.9):
         return None
     most = hand.pool(name).state.reserve_shares // 2
     args = name, hand.amount(most)
@@ -481,9 +484,15 @@ def request_reserve_withdrawal(hand: Hand) -> Step | None:
     )
 
 
-def withdraw_reserve(hand: Hand) -> Step | None:
+def _reserves_ready(hand: Hand) -> list[str]:
     model = hand.machine.model
-    ready = [name for name, (_, at) in model.requests.items() if at <= model.now]
+    return [
+        name for name, (_, at) in model.requests.items() if at <= model.now < at + RESERVE_WINDOW
+    ]
+
+
+def withdraw_reserve(hand: Hand) -> Step | None:
+    ready = _reserves_ready(hand)
     if not ready and hand.chance(0.8):
         return None
     name = hand.rng.choice(sorted(ready)) if ready else hand.pool_name()
@@ -650,6 +659,8 @@ def _urgent(hand: Hand) -> Rule | None:
     if hand.chance(0.4) and (found := hand.unhealthy()):
         pool = hand.rng.choice(found)[0]
         return liquidate_by_purchase if pool == "forward" and hand.chance(0.5) else liquidate
+    if hand.chance(0.2) and _reserves_ready(hand):
+        return withdraw_reserve
     if hand.chance(0.2) and machine.venue.price != prices.liquidation:
         return follow_price
     return None
@@ -697,10 +708,14 @@ def crash(percent: int) -> Callable[[Machine], Iterator[Step]]:
     return steps
 
 
+LAST_WAIT = 90 * 86_400
+
+
 def leave(machine: Machine) -> Iterator[Step]:
     """Everybody goes, with both pools paused, every cap at zero, the hook failing and no price.
 
-    Each step has to go through: EXT-1.
+    Each step has to go through: EXT-1. A last time without a call brings interest on which the fee
+    is not charged, and the last lender of a pool takes more than what is.
     """
     model = machine.model
     yield Step("end", "world", "set_terms", (machine.model.prices.liquidation, 0, 0))
@@ -709,6 +724,7 @@ def leave(machine: Machine) -> Iterator[Step]:
         yield Step("end", "factory", "set_caps", (name, 0, 0, 0), "owner")
         yield Step("end", "factory", "set_hook", (name, FAILING_HOOK), "owner")
         yield Step("end", "factory", "set_paused", (name, True), "owner")
+    yield Step("end", "world", "warp", (LAST_WAIT,))
     for account in ACTORS:
         for name, pool in model.pools.items():
             if pool.debt_shares[account] and name == "forward" and _can_close(machine, account):

@@ -45,25 +45,99 @@ WEAKNESSES = [
         "accrual forgets the lenders",
         "ReversePool",
         "ledger.vy",
-        "state.supply_assets = unsafe_add(state.supply_assets, interest)",
-        "state.supply_assets = unsafe_add(state.supply_assets, 0)",
+        "totals.debt_assets = unsafe_add(totals.debt_assets, totals.interest)",
+        "totals.debt_assets = unsafe_add(totals.debt_assets, totals.interest)\n"
+        "    totals.cash -= min(totals.cash, totals.interest)",
         ("INT-1",),
+    ),
+    Weakness(
+        "the fee is taken of all assets",
+        "ForwardPool",
+        "supply.vy",
+        "packing._fee_of(totals.clock, unsafe_sub(assets, charged))",
+        "packing._fee_of(totals.clock, assets)",
+        ("SHR-1", "ACC-1"),
+    ),
+    Weakness(
+        "lenders claim the fee too",
+        "ReversePool",
+        "supply.vy",
+        "assets=unsafe_sub(assets, fee)",
+        "assets=assets",
+        ("INT-1", "ACC-1"),
+    ),
+    Weakness(
+        "a withdrawal is not taken from the cash",
+        "ForwardPool",
+        "vault.vy",
+        "changed.totals.cash = unsafe_sub(changed.totals.cash, assets)",
+        "changed.totals.cash = unsafe_sub(changed.totals.cash, assets - 1)",
+        ("ACC-1", "SEQ-1"),
+    ),
+    Weakness(
+        "a fee is charged again and again",
+        "ReversePool",
+        "supply.vy",
+        "changed.charged = unsafe_add(claims.assets, claims.fee)\n"
+        "    changed.assets = changed.charged\n"
+        "    changed.fee = 0",
+        "changed.fee = claims.fee",
+        ("SHR-1",),
+    ),
+    Weakness(
+        "the shares for the fee are rounded up",
+        "ForwardPool",
+        "supply.vy",
+        "self._to_shares_down(claims, claims.fee)",
+        "self._to_shares_up(claims, claims.fee)",
+        ("SHR-1",),
+    ),
+    Weakness(
+        "the reserve gets no shares for the fee",
+        "ReversePool",
+        "supply.vy",
+        "self._to_shares_down(claims, claims.fee)",
+        "self._to_shares_down(claims, 0)",
+        ("RND-1",),
+    ),
+    Weakness(
+        "a new fee is taken of what accrued before",
+        "ForwardPool",
+        "controls.vy",
+        "supply._charge(supply._accrue())\n    claims.totals.clock",
+        "supply._accrue()\n    claims.totals.clock",
+        ("SHR-1", "RND-1"),
+    ),
+    Weakness(
+        "bad debt before the fee is charged",
+        "ReversePool",
+        "supply.vy",
+        "self._charge(self._claims_of(totals))",
+        "self._claims_of(totals)",
+        ("SHR-2", "ACC-1"),
+    ),
+    Weakness(
+        "interest cannot be withdrawn before it is charged",
+        "ReversePool",
+        "vault.vy",
+        "if assets > claims.charged:",
+        "if assets > max_value(uint256) - 1:",
+        ("EXT-1",),
     ),
     Weakness(
         "a transfer to oneself doubles shares",
         "ForwardPool",
         "share_token.vy",
-        "received: uint256 = self._credit(receiver, shares)",
-        "received: uint256 = held if receiver == holder else accounts.shares_of[receiver]\n"
-        "    accounts.shares_of[receiver] = received + shares",
+        "received = accounts.shares_of[receiver]",
+        "received = held if receiver == holder else accounts.shares_of[receiver]",
         ("ACC-2", "RND-1", "SEQ-1"),
     ),
     Weakness(
         "a deposit rounds shares up",
         "ReversePool",
         "vault.vy",
-        "shares: uint256 = ledger._to_shares_down(state, received)",
-        "shares: uint256 = ledger._to_shares_up(state, received)",
+        "shares: uint256 = supply._to_shares_down(claims, received)",
+        "shares: uint256 = supply._to_shares_up(claims, received)",
         ("SHR-1",),
     ),
     Weakness(
@@ -102,15 +176,16 @@ WEAKNESSES = [
         "a pause holds withdrawals",
         "ForwardPool",
         "vault.vy",
-        "ledger._check_cash(state, assets)",
-        "ledger._check_not_paused(state.flags)\n    ledger._check_cash(state, assets)",
+        "ledger._check_cash(claims.totals, assets)",
+        "ledger._check_not_paused(claims.totals.clock)\n"
+        "    ledger._check_cash(claims.totals, assets)",
         ("EXT-1",),
     ),
     Weakness(
         "a pause lets borrowing and shorting go on",
         "ForwardPool",
         "ledger.vy",
-        "self._check_not_paused(state.flags)",
+        "self._check_not_paused(totals.clock)",
         "pass",
         ("PAU-1",),
     ),
@@ -118,8 +193,8 @@ WEAKNESSES = [
         "a debt cap that is not looked at",
         "ReversePool",
         "ledger.vy",
-        "state.debt_assets > self.caps_word >> 128",
-        "state.debt_assets > MAX_UINT128",
+        "totals.debt_assets > self.caps_word >> 128",
+        "totals.debt_assets > MAX_UINT128",
         ("CAP-1",),
     ),
     Weakness(
@@ -165,8 +240,8 @@ WEAKNESSES = [
     Weakness(
         "the reserve does not pay for bad debt",
         "ReversePool",
-        "ledger.vy",
-        "min(loss, self._to_assets_down(state, state.reserve_shares))",
+        "supply.vy",
+        "min(loss, self._to_assets_down(claims, reserve))",
         "min(loss, 0)",
         ("SHR-2",),
     ),
@@ -174,15 +249,15 @@ WEAKNESSES = [
         "the short seller gets the borrowed tokens too",
         "ForwardPool",
         "forward/trades.vy",
-        "tokens._push(token, swapper, token_amount)",
-        "tokens._push(token, msg.sender, token_amount)",
+        "tokens._push(token_in, swapper, amount_in)",
+        "tokens._push(token_in, msg.sender, amount_in)",
         ("SHORT-1",),
     ),
     Weakness(
         "the hook does not hear of who receives shares",
         "ForwardPool",
         "share_token.vy",
-        "accounts._shares_changed(flags, receiver, received)",
+        "accounts._shares_changed(receiver, received)",
         "pass",
         ("HOK-1",),
     ),
@@ -200,7 +275,7 @@ def weakened_arena(evm: Evm, weakness: Weakness) -> Arena:
 def first_violation(
     arena: Arena, seed: int, *, independent: bool = True
 ) -> tuple[Violation | None, list[Step]]:
-    """Play until an invariant breaks; the trace up to there."""
+    """Play until an invariant breaks, and at the end let everybody leave; the trace up to there."""
     rng = random.Random(seed)
     with playing(arena, independent=independent) as machine:
         try:
@@ -208,6 +283,8 @@ def first_violation(
                 machine.run(step)
             while machine.count < STEPS:
                 machine.run(rules.draw_moving(machine, rng))
+            for step in rules.leave(machine):
+                machine.run(step)
         except Violation as violation:
             return violation, machine.trace
     return None, machine.trace

@@ -19,7 +19,6 @@ from contracts.modules.forward import shorts
 from contracts.modules.forward import trades
 from interfaces import ICallbacks
 from interfaces import IForwardPool
-from interfaces import IPool
 from interfaces import IPoolFactory
 
 uses: accounts
@@ -46,22 +45,22 @@ def liquidate(
     @return (tokens repaid, USDT seized)
     """
     share_token._check_receiver(receiver)
-    state: IPool.State = ledger._accrue()
+    totals: ledger.Totals = ledger._accrue()
     price: uint256 = 0
     most: uint256 = 0
     bonus: uint256 = 0
     exhausts: bool = False
-    price, most, bonus, exhausts = self._liquidation_terms(state, borrower)
+    price, most, bonus, exhausts = self._liquidation_terms(totals, borrower)
     word: uint256 = accounts.position_word[borrower]
     repaid: uint256 = min(max_repay, most)
-    shares: uint256 = shorts._shares_repaid(state, repaid, word >> 128)
+    shares: uint256 = shorts._shares_repaid(totals, repaid, word >> 128)
     if repaid == 0 and most > 0:
         errors._zero_amount()
     # the last of a collateral that does not cover its debt goes whole, so that no dust of it keeps bad debt open
     seized: uint256 = packing._short_collateral(word)
     if repaid < most or not exhausts:
         seized = min(self._worth_with_bonus(repaid, price, bonus), seized)
-    state = shorts._reduce(state, borrower, repaid, shares, seized)[0]
+    totals = shorts._reduce(totals, borrower, repaid, shares, seized)[0]
     log IForwardPool.Liquidate(
         caller=msg.sender,
         borrower=borrower,
@@ -70,8 +69,8 @@ def liquidate(
         shares=shares,
         seized=seized,
         price_e36=price,
-        total_debt=state.debt_assets,
-        total_debt_shares=state.debt_shares,
+        total_debt=totals.debt_assets,
+        total_debt_shares=totals.debt_shares,
     )
     tokens._push(market.CONFIG.collateral, receiver, seized)
     if len(data) > 0:
@@ -84,19 +83,19 @@ def liquidate(
 def liquidate_by_purchase(borrower: address, receiver: address) -> (uint256, uint256):
     """
     @notice The pool buys an unhealthy debt back with the position's USDT, through the adapter and route that the
-            owner has set at the factory. Cost and
-            tip together are at most the oracle's value * (1 + bonus). Where the collateral falls short, all of it is
-            spent and the rest of the debt written off; what that buys beyond the debt is the lenders'.
-    @param receiver Of the tip, 1 % of the value bought back.
+            owner has set at the factory. Cost and tip together are at most the oracle's value * (1 + bonus). Where the
+            collateral falls short, all of it is spent and the rest of the debt written off; tokens that it buys beyond the
+            debt are the receiver's.
+    @param receiver Of the tip, 1 % of the value bought back, and of what is bought beyond the debt.
     @return (tokens repaid, USDT spent with the tip)
     """
     share_token._check_receiver(receiver)
-    state: IPool.State = ledger._accrue()
+    totals: ledger.Totals = ledger._accrue()
     price: uint256 = 0
     most: uint256 = 0
     bonus: uint256 = 0
     exhausts: bool = False
-    price, most, bonus, exhausts = self._liquidation_terms(state, borrower)
+    price, most, bonus, exhausts = self._liquidation_terms(totals, borrower)
     word: uint256 = accounts.position_word[borrower]
     budget: uint256 = packing._short_collateral(word)
     if not exhausts:
@@ -110,16 +109,17 @@ def liquidate_by_purchase(borrower: address, receiver: address) -> (uint256, uin
     swapper: address = empty(address)
     route: Bytes[256] = b""
     swapper, route = staticcall IPoolFactory(market.FACTORY).liquidation_swapper(self)
-    cost, bought = trades._buy(swapper, budget - tip, amount_out, route)
+    cost, bought = trades._swap(
+        swapper, market.CONFIG.collateral, market.CONFIG.asset, budget - tip, amount_out, route
+    )
     if bought < most:
         errors._slippage()
     repaid: uint256 = most
     if exhausts:
-        repaid = min(bought, ledger._owed(word >> 128, state.debt_assets, state.debt_shares))
-        state.supply_assets += bought - repaid
-    shares: uint256 = shorts._shares_repaid(state, repaid, word >> 128)
+        repaid = min(bought, ledger._owed(word >> 128, totals.debt_assets, totals.debt_shares))
+    shares: uint256 = shorts._shares_repaid(totals, repaid, word >> 128)
     trades._book(0, repaid)
-    state = shorts._reduce(state, borrower, repaid, shares, cost + tip)[0]
+    totals = shorts._reduce(totals, borrower, repaid, shares, cost + tip)[0]
     log IForwardPool.LiquidateByPurchase(
         caller=msg.sender,
         borrower=borrower,
@@ -129,16 +129,20 @@ def liquidate_by_purchase(borrower: address, receiver: address) -> (uint256, uin
         cost=cost,
         tip=tip,
         price_e36=price,
-        total_debt=state.debt_assets,
-        total_debt_shares=state.debt_shares,
+        total_debt=totals.debt_assets,
+        total_debt_shares=totals.debt_shares,
     )
     tokens._push(market.CONFIG.collateral, receiver, tip)
+    if exhausts:
+        tokens._push(market.CONFIG.asset, receiver, bought - repaid)
     return repaid, cost + tip
 
 
 @internal
 @view
-def _liquidation_terms(state: IPool.State, borrower: address) -> (uint256, uint256, uint256, bool):
+def _liquidation_terms(
+    totals: ledger.Totals, borrower: address
+) -> (uint256, uint256, uint256, bool):
     """
     @return Price, tokens to repay at most, bonus, and whether that takes all collateral and still leaves debt.
     """
@@ -146,7 +150,7 @@ def _liquidation_terms(state: IPool.State, borrower: address) -> (uint256, uint2
     if block.number <= packing._short_block(word):
         errors._same_block()
     price: uint256 = shorts._liquidation_price()
-    debt: uint256 = ledger._owed(word >> 128, state.debt_assets, state.debt_shares)
+    debt: uint256 = ledger._owed(word >> 128, totals.debt_assets, totals.debt_shares)
     collateral: uint256 = packing._short_collateral(word)
     debt_value: uint256 = shorts._value_up(debt, price)
     if debt_value <= wad_math._share_of_down(collateral, market.CONFIG.leg.liquidation_ltv):

@@ -51,27 +51,29 @@ def open_short(
     if margin > 0:
         arrived = tokens._pull(market.CONFIG.collateral, margin)[0]
 
-    state: IPool.State = ledger._accrue()
-    ledger._check_cash(state, token_amount)
-    shares: uint256 = ledger._debt_shares_up(token_amount, state.debt_assets, state.debt_shares)
-    state.debt_assets += token_amount
-    state.debt_shares += shares
-    ledger._check_debt_limits(state)
-    trades._count_in_block(token_amount)
+    totals: ledger.Totals = ledger._accrue()
+    ledger._check_cash(totals, token_amount)
+    shares: uint256 = ledger._debt_shares_up(token_amount, totals.debt_assets, totals.debt_shares)
+    totals = ledger._lend(totals, token_amount, shares)
+    ledger._check_debt_limits(totals)
+    if ledger._is_capped(totals.clock):
+        trades._count_in_block(token_amount)
     price: uint256 = shorts._upper_price()
     worth: uint256 = shorts._value_up(token_amount, price)
     least: uint256 = wad_math._share_of_up(worth, WAD - market.CONFIG.leg.max_slippage)
-    proceeds: uint256 = trades._sell(swapper, token_amount, route)
+    proceeds: uint256 = trades._swap(
+        swapper, market.CONFIG.asset, market.CONFIG.collateral, token_amount, 0, route
+    )[1]
     if proceeds < max(min_proceeds, least):
         errors._slippage()
 
     word: uint256 = accounts.position_word[on_behalf]
     old_shares: uint256 = word >> 128
     collateral: uint256 = packing._short_collateral(word) + arrived + proceeds
-    debt: uint256 = ledger._owed(old_shares + shares, state.debt_assets, state.debt_shares)
+    debt: uint256 = ledger._owed(old_shares + shares, totals.debt_assets, totals.debt_shares)
     ledger._check_dust(debt)
     shorts._check_safe(debt, collateral, price)
-    shorts._settle(state, on_behalf, old_shares, collateral, block.number, old_shares + shares)
+    shorts._settle(totals, on_behalf, old_shares, collateral, block.number, old_shares + shares)
     sold: uint256 = shorts.sold_word[on_behalf]
     shorts.sold_word[on_behalf] = packing._pack_halves(
         (sold & packing.MAX_UINT128) + token_amount, (sold >> 128) + proceeds
@@ -85,8 +87,8 @@ def open_short(
         token_amount=token_amount,
         shares=shares,
         proceeds=proceeds,
-        total_debt=state.debt_assets,
-        total_debt_shares=state.debt_shares,
+        total_debt=totals.debt_assets,
+        total_debt_shares=totals.debt_shares,
     )
     return proceeds
 
@@ -113,35 +115,44 @@ def close_short(
         errors._expired()
     market._check_operator(on_behalf)
     share_token._check_receiver(receiver)
-    state: IPool.State = ledger._accrue()
+    totals: ledger.Totals = ledger._accrue()
     word: uint256 = accounts.position_word[on_behalf]
     old_shares: uint256 = word >> 128
     collateral: uint256 = packing._short_collateral(word)
-    debt: uint256 = ledger._owed(old_shares, state.debt_assets, state.debt_shares)
+    debt: uint256 = ledger._owed(old_shares, totals.debt_assets, totals.debt_shares)
     assets: uint256 = min(token_amount, debt)
     if assets == 0:
         errors._zero_amount()
     shares: uint256 = ledger._shares_repaid(
-        assets, debt, old_shares, state.debt_assets, state.debt_shares
+        assets, debt, old_shares, totals.debt_assets, totals.debt_shares
     )
 
     cost: uint256 = 0
     bought: uint256 = 0
-    cost, bought = trades._buy(swapper, min(max_cost, collateral), assets, route)
+    cost, bought = trades._swap(
+        swapper,
+        market.CONFIG.collateral,
+        market.CONFIG.asset,
+        min(max_cost, collateral),
+        assets,
+        route,
+    )
     if bought < assets:
-        errors._bad_swap()
+        errors._slippage()
     spent: uint256 = cost
     if shares == old_shares:
         spent = collateral
     released: uint256 = 0
-    state, released = shorts._reduce(state, on_behalf, assets, shares, spent)
+    totals, released = shorts._reduce(totals, on_behalf, assets, shares, spent)
     if shares < old_shares:
         price: uint256 = shorts._liquidation_price()
         worth: uint256 = shorts._value_down(assets, price)
         if cost > wad_math._share_of_down(worth, WAD + market.CONFIG.leg.max_slippage):
             errors._slippage()
         # no worse: debt_left / collateral_left <= debt / collateral, the price cancels
-        debt_left: uint256 = ledger._owed(old_shares - shares, state.debt_assets, state.debt_shares)
+        debt_left: uint256 = ledger._owed(
+            old_shares - shares, totals.debt_assets, totals.debt_shares
+        )
         if debt_left * collateral > debt * (collateral - cost):
             shorts._check_safe(debt_left, collateral - cost, price)
     trades._book(0, assets)
@@ -149,12 +160,13 @@ def close_short(
         caller=msg.sender,
         on_behalf=on_behalf,
         swapper=swapper,
+        receiver=receiver,
         token_amount=assets,
         shares=shares,
         cost=cost,
         proceeds=released,
-        total_debt=state.debt_assets,
-        total_debt_shares=state.debt_shares,
+        total_debt=totals.debt_assets,
+        total_debt_shares=totals.debt_shares,
     )
     tokens._push(market.CONFIG.collateral, receiver, spent - cost)
     return cost
@@ -167,29 +179,30 @@ def repay(assets: uint256, on_behalf: address) -> (uint256, uint256):
     @param assets Tokens; max_value(uint256) for all of the debt.
     @return (tokens, debt shares) repaid, shares rounded down.
     """
-    state: IPool.State = ledger._accrue()
+    totals: ledger.Totals = ledger._accrue()
     old_shares: uint256 = accounts._debt_shares(on_behalf)
     if old_shares == 0:
         errors._no_debt()
-    debt: uint256 = ledger._owed(old_shares, state.debt_assets, state.debt_shares)
+    debt: uint256 = ledger._owed(old_shares, totals.debt_assets, totals.debt_shares)
     repaid: uint256 = debt
     if assets >= debt:
         tokens._pull_due(market.CONFIG.asset, debt)
     else:
-        repaid = tokens._pull(market.CONFIG.asset, assets)[0]
+        # a token that calls out may bring in more
+        repaid = min(tokens._pull(market.CONFIG.asset, assets)[0], debt)
     if repaid == 0:
         errors._zero_amount()
     shares: uint256 = ledger._shares_repaid(
-        repaid, debt, old_shares, state.debt_assets, state.debt_shares
+        repaid, debt, old_shares, totals.debt_assets, totals.debt_shares
     )
-    state = shorts._reduce(state, on_behalf, repaid, shares, 0)[0]
+    totals = shorts._reduce(totals, on_behalf, repaid, shares, 0)[0]
     log IPool.Repay(
         caller=msg.sender,
         on_behalf=on_behalf,
         assets=repaid,
         shares=shares,
-        total_debt=state.debt_assets,
-        total_debt_shares=state.debt_shares,
+        total_debt=totals.debt_assets,
+        total_debt_shares=totals.debt_shares,
     )
     return repaid, shares
 
@@ -234,9 +247,9 @@ def remove_margin(usdt_amount: uint256, on_behalf: address, receiver: address) -
     collateral -= out
     if word >> 128 > 0:
         # the totals do not change, so the accrual is only looked at
-        state: IPool.State = ledger._peek()
-        ledger._check_not_paused(state.flags)
-        debt: uint256 = ledger._owed(word >> 128, state.debt_assets, state.debt_shares)
+        totals: ledger.Totals = ledger._peek()
+        ledger._check_not_paused(totals.clock)
+        debt: uint256 = ledger._owed(word >> 128, totals.debt_assets, totals.debt_shares)
         shorts._check_safe(debt, collateral, shorts._upper_price())
     shorts._set_collateral(on_behalf, word, collateral)
     log IForwardPool.RemoveMargin(

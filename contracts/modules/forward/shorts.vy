@@ -11,14 +11,15 @@ from contracts.modules import errors
 from contracts.modules import ledger
 from contracts.modules import market
 from contracts.modules import packing
+from contracts.modules import supply
 from contracts.modules import wad_math
 from interfaces import IForwardPool
-from interfaces import IPool
 from interfaces import IPriceOracle
 
 uses: accounts
 uses: ledger
 uses: market
+uses: supply
 
 PRICE_SCALE: constant(uint256) = 10**36
 
@@ -54,8 +55,8 @@ def debt_of(account: address) -> uint256:
     """
     @notice Tokens that the account owes as of now, rounded up.
     """
-    state: IPool.State = ledger._peek()
-    return ledger._owed(accounts._debt_shares(account), state.debt_assets, state.debt_shares)
+    totals: ledger.Totals = ledger._peek()
+    return ledger._owed(accounts._debt_shares(account), totals.debt_assets, totals.debt_shares)
 
 
 @internal
@@ -67,7 +68,7 @@ def _set_collateral(account: address, word: uint256, collateral: uint256):
 
 @internal
 def _settle(
-    state: IPool.State,
+    totals: ledger.Totals,
     account: address,
     old_shares: uint256,
     collateral: uint256,
@@ -77,27 +78,25 @@ def _settle(
     """
     @notice Stores the totals and a position whose debt changed, and tells the hook.
     """
-    ledger._store(state)
+    ledger._store(totals)
     accounts.position_word[account] = packing._pack_short(collateral, opened_block, debt_shares)
-    accounts._debt_changed(state.flags, account, old_shares)
+    accounts._debt_changed(packing._clock_flags(totals.clock), account, old_shares)
 
 
 @internal
 def _reduce(
-    state: IPool.State, account: address, repaid: uint256, shares: uint256, usdt_out: uint256
-) -> (IPool.State, uint256):
+    totals: ledger.Totals, account: address, repaid: uint256, shares: uint256, usdt_out: uint256
+) -> (ledger.Totals, uint256):
     """
     @notice Takes a repayment and what pays for it out of a position, and writes off what no collateral backs.
-    @return The State, and the proceeds of what is owed no more.
+    @return The Totals, and the proceeds of what is owed no more.
     """
-    changed: IPool.State = state
-    changed.debt_assets -= repaid
-    changed.debt_shares -= shares
+    changed: ledger.Totals = ledger._take_back(totals, repaid, shares)
     word: uint256 = accounts.position_word[account]
     collateral: uint256 = packing._short_collateral(word) - usdt_out
     left: uint256 = (word >> 128) - shares
     if collateral == 0 and left > 0:
-        changed = ledger._write_off(changed, account, left)
+        changed = supply._write_off(changed, account, left)
         left = 0
     # what was sold, and its proceeds, scale with the debt shares
     sold: uint256 = self.sold_word[account]
@@ -112,9 +111,9 @@ def _reduce(
 
 @internal
 @pure
-def _shares_repaid(state: IPool.State, repaid: uint256, debt_shares: uint256) -> uint256:
-    debt: uint256 = ledger._owed(debt_shares, state.debt_assets, state.debt_shares)
-    return ledger._shares_repaid(repaid, debt, debt_shares, state.debt_assets, state.debt_shares)
+def _shares_repaid(totals: ledger.Totals, repaid: uint256, debt_shares: uint256) -> uint256:
+    debt: uint256 = ledger._owed(debt_shares, totals.debt_assets, totals.debt_shares)
+    return ledger._shares_repaid(repaid, debt, debt_shares, totals.debt_assets, totals.debt_shares)
 
 
 @internal

@@ -6,7 +6,6 @@
 @notice Swaps through adapters, measured by the pool's own balances; the books of all tokens sold and bought back; the
         cap on what is sold in one block.
 """
-from ethereum.ercs import IERC20
 from contracts.modules import errors
 from contracts.modules import market
 from contracts.modules import packing
@@ -41,14 +40,20 @@ def books() -> (uint256, uint256):
 @reentrant
 def sold_in_block() -> (uint256, uint256):
     """
-    @notice (block of the last opening, tokens sold in it)
+    @notice (block of the last opening under a cap, tokens sold in it)
     """
     return self.block_word & MAX_UINT32, (self.block_word >> 32) & MAX_UINT112
 
 
 @internal
-def _set_block_cap(block_cap: uint256):
-    self.block_word = (self.block_word & (2**144 - 1)) | (min(block_cap, MAX_UINT112) << 144)
+def _set_block_cap(block_cap: uint256) -> bool:
+    """
+    @return Whether there is one, so that it has to be looked at.
+    """
+    cap: uint256 = min(block_cap, MAX_UINT112)
+    # what was sold in this block is forgotten
+    self.block_word = cap << 144
+    return cap < MAX_UINT112
 
 
 @internal
@@ -59,6 +64,9 @@ def _block_cap() -> uint256:
 
 @internal
 def _count_in_block(token_amount: uint256):
+    """
+    @notice For what is sold while any cap is set.
+    """
     word: uint256 = self.block_word
     sold: uint256 = token_amount
     if word & MAX_UINT32 == block.number:
@@ -77,46 +85,29 @@ def _book(token_sold: uint256, token_bought: uint256):
 
 
 @internal
-def _sell(swapper: address, token_amount: uint256, route: Bytes[256]) -> uint256:
-    """
-    @notice Has an adapter sell tokens. No total and no position is stored yet and the pool is locked,
-            so whoever reads it meanwhile sees it as it was before; the same holds for `_buy`.
-    @return USDT that came in, by the pool's own balance.
-    """
-    self._check_swapper(swapper)
-    token: address = market.CONFIG.asset
-    usdt: address = market.CONFIG.collateral
-    before: uint256 = staticcall IERC20(usdt).balanceOf(self)
-    tokens._push(token, swapper, token_amount)
-    extcall ISwapper(swapper).swap_exact_in(token, usdt, token_amount, route)
-    return staticcall IERC20(usdt).balanceOf(self) - before
-
-
-@internal
-def _buy(
-    swapper: address, budget: uint256, token_amount: uint256, route: Bytes[256]
+def _swap(
+    swapper: address,
+    token_in: address,
+    token_out: address,
+    amount_in: uint256,
+    amount_out: uint256,
+    route: Bytes[256],
 ) -> (uint256, uint256):
     """
-    @notice Has an adapter buy `token_amount` for at most `budget` USDT, or for all of it where
-            `token_amount` is zero.
-    @return USDT spent and tokens that came in, by the pool's own balances.
+    @notice Has an adapter trade all of `amount_in`, or at most that for `amount_out` where it is above zero. No total
+            and no position is stored yet and the pool is locked, so whoever reads it meanwhile sees it as it was.
+    @return What went out and what came in, by the pool's own balances.
     """
-    self._check_swapper(swapper)
-    token: address = market.CONFIG.asset
-    usdt: address = market.CONFIG.collateral
-    usdt_before: uint256 = staticcall IERC20(usdt).balanceOf(self)
-    token_before: uint256 = staticcall IERC20(token).balanceOf(self)
-    tokens._push(usdt, swapper, budget)
-    if token_amount == 0:
-        extcall ISwapper(swapper).swap_exact_in(usdt, token, budget, route)
-    else:
-        extcall ISwapper(swapper).swap_exact_out(usdt, token, token_amount, budget, route)
-    spent: uint256 = usdt_before - staticcall IERC20(usdt).balanceOf(self)
-    return spent, staticcall IERC20(token).balanceOf(self) - token_before
-
-
-@internal
-@view
-def _check_swapper(swapper: address):
     if not staticcall IPoolFactory(market.FACTORY).is_swapper(swapper):
         errors._unknown_swapper()
+    in_before: uint256 = tokens._balance(token_in)
+    out_before: uint256 = tokens._balance(token_out)
+    tokens._push(token_in, swapper, amount_in)
+    if amount_out == 0:
+        extcall ISwapper(swapper).swap_exact_in(token_in, token_out, amount_in, route)
+    else:
+        extcall ISwapper(swapper).swap_exact_out(token_in, token_out, amount_out, amount_in, route)
+    return (
+        in_before - tokens._balance(token_in),
+        tokens._balance(token_out) - out_before,
+    )

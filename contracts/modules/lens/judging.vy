@@ -25,7 +25,7 @@ PRICE_SCALE: constant(uint256) = 10**36
 def _rates(context: reading.Context) -> ILens.Rates:
     state: IPool.State = context.state
     leg: IPool.LegParameters = context.config.leg
-    assets: uint256 = max(state.supply_assets, state.debt_assets)
+    assets: uint256 = state.cash + state.debt_assets
     base: uint256 = rate_model._base_rate(leg, state.debt_assets, assets)
     premium: uint256 = 0
     if state.funding_time + leg.funding_max_age > block.timestamp:
@@ -85,7 +85,7 @@ def _with_values(context: reading.Context, view: ILens.PositionView) -> ILens.Po
     else:
         found.collateral_value = view.collateral
         found.debt_value = wad_math._mul_div_up(view.debt, price, PRICE_SCALE)
-        dust_value = wad_math._mul_div_up(leg.min_debt, price, PRICE_SCALE)
+        dust_value = wad_math._mul_div_up(leg.min_debt, price, PRICE_SCALE) + 1
     if view.debt == 0:
         return found
     found.ltv = max_value(uint256)

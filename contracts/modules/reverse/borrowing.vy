@@ -97,7 +97,7 @@ def deleverage(
     """
     market._check_operator(on_behalf)
     share_token._check_receiver(receiver)
-    state: IPool.State = ledger._accrue()
+    totals: ledger.Totals = ledger._accrue()
     collateral: uint256 = 0
     debt_shares: uint256 = 0
     collateral, debt_shares = loans._position(on_behalf)
@@ -105,12 +105,12 @@ def deleverage(
         errors._no_debt()
     if collateral_out > collateral:
         errors._insufficient_collateral()
-    debt: uint256 = ledger._owed(debt_shares, state.debt_assets, state.debt_shares)
+    debt: uint256 = ledger._owed(debt_shares, totals.debt_assets, totals.debt_shares)
     repaid: uint256 = min(usdt_amount, debt)
     if repaid == 0:
         errors._zero_amount()
     shares: uint256 = ledger._shares_repaid(
-        repaid, debt, debt_shares, state.debt_assets, state.debt_shares
+        repaid, debt, debt_shares, totals.debt_assets, totals.debt_shares
     )
 
     price: uint256 = staticcall IPriceOracle(market.CONFIG.price_oracle).liquidation_price()
@@ -118,14 +118,13 @@ def deleverage(
     if value_out > wad_math._share_of_down(repaid, WAD + market.CONFIG.leg.max_slippage):
         errors._slippage()
 
-    state.debt_assets -= repaid
-    state.debt_shares -= shares
+    totals = ledger._take_back(totals, repaid, shares)
     # the price cancels: debt_left / collateral_left <= debt / collateral
-    debt_left: uint256 = ledger._owed(debt_shares - shares, state.debt_assets, state.debt_shares)
+    debt_left: uint256 = ledger._owed(debt_shares - shares, totals.debt_assets, totals.debt_shares)
     ledger._check_dust(debt_left)
     if debt_left * collateral > debt * (collateral - collateral_out):
         errors._unhealthy()
-    loans._settle(state, on_behalf, collateral - collateral_out, debt_shares, debt_shares - shares)
+    loans._settle(totals, on_behalf, collateral - collateral_out, debt_shares, debt_shares - shares)
     log IReversePool.Deleverage(
         caller=msg.sender,
         on_behalf=on_behalf,
@@ -134,8 +133,8 @@ def deleverage(
         repaid=repaid,
         shares=shares,
         collateral=collateral - collateral_out,
-        total_debt=state.debt_assets,
-        total_debt_shares=state.debt_shares,
+        total_debt=totals.debt_assets,
+        total_debt_shares=totals.debt_shares,
     )
     loans._exchange(on_behalf, collateral_out, receiver, repaid, data)
     return repaid
@@ -169,27 +168,26 @@ def _supply_collateral(token_amount: uint256, on_behalf: address) -> uint256:
 def _borrow(usdt_amount: uint256, on_behalf: address, receiver: address) -> uint256:
     market._check_operator(on_behalf)
     share_token._check_receiver(receiver)
-    state: IPool.State = ledger._accrue()
-    ledger._check_cash(state, usdt_amount)
-    shares: uint256 = ledger._debt_shares_up(usdt_amount, state.debt_assets, state.debt_shares)
-    state.debt_assets += usdt_amount
-    state.debt_shares += shares
-    ledger._check_debt_limits(state)
+    totals: ledger.Totals = ledger._accrue()
+    ledger._check_cash(totals, usdt_amount)
+    shares: uint256 = ledger._debt_shares_up(usdt_amount, totals.debt_assets, totals.debt_shares)
+    totals = ledger._lend(totals, usdt_amount, shares)
+    ledger._check_debt_limits(totals)
     collateral: uint256 = 0
     debt_shares: uint256 = 0
     collateral, debt_shares = loans._position(on_behalf)
-    debt: uint256 = ledger._owed(debt_shares + shares, state.debt_assets, state.debt_shares)
+    debt: uint256 = ledger._owed(debt_shares + shares, totals.debt_assets, totals.debt_shares)
     ledger._check_dust(debt)
     loans._check_new_risk(collateral, debt)
-    loans._settle(state, on_behalf, collateral, debt_shares, debt_shares + shares)
+    loans._settle(totals, on_behalf, collateral, debt_shares, debt_shares + shares)
     log IReversePool.Borrow(
         caller=msg.sender,
         on_behalf=on_behalf,
         receiver=receiver,
         assets=usdt_amount,
         shares=shares,
-        total_debt=state.debt_assets,
-        total_debt_shares=state.debt_shares,
+        total_debt=totals.debt_assets,
+        total_debt_shares=totals.debt_shares,
     )
     tokens._push(market.CONFIG.asset, receiver, usdt_amount)
     return shares
@@ -197,34 +195,34 @@ def _borrow(usdt_amount: uint256, on_behalf: address, receiver: address) -> uint
 
 @internal
 def _repay(usdt_amount: uint256, on_behalf: address) -> (uint256, uint256):
-    state: IPool.State = ledger._accrue()
+    totals: ledger.Totals = ledger._accrue()
     collateral: uint256 = 0
     debt_shares: uint256 = 0
     collateral, debt_shares = loans._position(on_behalf)
     if debt_shares == 0:
         errors._no_debt()
-    debt: uint256 = ledger._owed(debt_shares, state.debt_assets, state.debt_shares)
+    debt: uint256 = ledger._owed(debt_shares, totals.debt_assets, totals.debt_shares)
     assets: uint256 = debt
     if usdt_amount >= debt:
         tokens._pull_due(market.CONFIG.asset, debt)
     else:
-        assets = tokens._pull(market.CONFIG.asset, usdt_amount)[0]
+        # a token that calls out may bring in more
+        assets = min(tokens._pull(market.CONFIG.asset, usdt_amount)[0], debt)
     if assets == 0:
         errors._zero_amount()
     shares: uint256 = ledger._shares_repaid(
-        assets, debt, debt_shares, state.debt_assets, state.debt_shares
+        assets, debt, debt_shares, totals.debt_assets, totals.debt_shares
     )
-    state.debt_assets -= assets
-    state.debt_shares -= shares
-    ledger._check_dust(ledger._owed(debt_shares - shares, state.debt_assets, state.debt_shares))
-    loans._settle(state, on_behalf, collateral, debt_shares, debt_shares - shares)
+    totals = ledger._take_back(totals, assets, shares)
+    ledger._check_dust(ledger._owed(debt_shares - shares, totals.debt_assets, totals.debt_shares))
+    loans._settle(totals, on_behalf, collateral, debt_shares, debt_shares - shares)
     log IPool.Repay(
         caller=msg.sender,
         on_behalf=on_behalf,
         assets=assets,
         shares=shares,
-        total_debt=state.debt_assets,
-        total_debt_shares=state.debt_shares,
+        total_debt=totals.debt_assets,
+        total_debt_shares=totals.debt_shares,
     )
     return assets, shares
 
@@ -245,10 +243,10 @@ def _withdraw_collateral(token_amount: uint256, on_behalf: address, receiver: ad
         errors._insufficient_collateral()
     if debt_shares > 0:
         # the totals do not change, so the accrual is only looked at
-        state: IPool.State = ledger._peek()
-        ledger._check_not_paused(state.flags)
+        totals: ledger.Totals = ledger._peek()
+        ledger._check_not_paused(totals.clock)
         loans._check_new_risk(
-            collateral - out, ledger._owed(debt_shares, state.debt_assets, state.debt_shares)
+            collateral - out, ledger._owed(debt_shares, totals.debt_assets, totals.debt_shares)
         )
     loans._set_position(on_behalf, collateral - out, debt_shares)
     log IReversePool.WithdrawCollateral(

@@ -5,13 +5,11 @@
 @license AGPL-3.0-only
 @notice Free. The pool is locked while one runs, so what is lent cannot be deposited into it.
 """
-from ethereum.ercs import IERC20
 from contracts.modules import errors
 from contracts.modules import ledger
 from contracts.modules import market
 from contracts.modules import packing
 from contracts.modules import tokens
-from interfaces import IPool
 from interfaces import IReversePool
 
 uses: ledger
@@ -33,10 +31,13 @@ def maxFlashLoan(token: address) -> uint256:
     """
     @notice The pool's cash; nothing while paused or for any other token.
     """
-    state: IPool.State = ledger._load()
-    if token != market.CONFIG.asset or state.flags & packing.PAUSED_FLAG != 0:
+    totals: ledger.Totals = ledger._load()
+    if (
+        token != market.CONFIG.asset
+        or packing._clock_flags(totals.clock) & packing.PAUSED_FLAG != 0
+    ):
         return 0
-    return state.supply_assets - state.debt_assets
+    return totals.cash
 
 
 @external
@@ -57,10 +58,10 @@ def flashLoan(receiver: address, token: address, amount: uint256, data: Bytes[10
     """
     if token != market.CONFIG.asset:
         errors._bad_token()
-    state: IPool.State = ledger._load()
-    ledger._check_not_paused(state.flags)
-    ledger._check_cash(state, amount)
-    balance_before: uint256 = staticcall IERC20(token).balanceOf(self)
+    totals: ledger.Totals = ledger._load()
+    ledger._check_not_paused(totals.clock)
+    ledger._check_cash(totals, amount)
+    balance_before: uint256 = tokens._balance(token)
     log IReversePool.FlashLoan(caller=msg.sender, receiver=receiver, assets=amount)
     tokens._push(token, receiver, amount)
     answer: bytes32 = extcall IERC3156Borrower(receiver).onFlashLoan(
@@ -69,6 +70,6 @@ def flashLoan(receiver: address, token: address, amount: uint256, data: Bytes[10
     if answer != FLASH_LOAN_MAGIC:
         errors._bad_callback()
     tokens._pull_from(token, receiver, amount)
-    if staticcall IERC20(token).balanceOf(self) < balance_before:
+    if tokens._balance(token) < balance_before:
         errors._short_transfer()
     return True

@@ -10,14 +10,15 @@ from contracts.modules import ledger
 from contracts.modules import liquidation
 from contracts.modules import market
 from contracts.modules import share_token
+from contracts.modules import supply
 from contracts.modules import wad_math
 from contracts.modules.reverse import loans
-from interfaces import IPool
 from interfaces import IPriceOracle
 from interfaces import IReversePool
 
 uses: ledger
 uses: market
+uses: supply
 uses: loans
 
 WAD: constant(uint256) = 10**18
@@ -36,11 +37,11 @@ def liquidate(
     @return USDT repaid, tokens seized
     """
     share_token._check_receiver(receiver)
-    state: IPool.State = ledger._accrue()
+    totals: ledger.Totals = ledger._accrue()
     collateral: uint256 = 0
     debt_shares: uint256 = 0
     collateral, debt_shares = loans._position(borrower)
-    debt: uint256 = ledger._owed(debt_shares, state.debt_assets, state.debt_shares)
+    debt: uint256 = ledger._owed(debt_shares, totals.debt_assets, totals.debt_shares)
     price: uint256 = staticcall IPriceOracle(market.CONFIG.price_oracle).liquidation_price()
     value: uint256 = wad_math._mul_div_down(collateral, price, PRICE_SCALE)
     if debt <= wad_math._share_of_down(value, market.CONFIG.leg.liquidation_ltv):
@@ -54,7 +55,7 @@ def liquidate(
     )
     repaid: uint256 = min(max_repay, most)
     shares: uint256 = ledger._shares_repaid(
-        repaid, debt, debt_shares, state.debt_assets, state.debt_shares
+        repaid, debt, debt_shares, totals.debt_assets, totals.debt_shares
     )
     # the last of a collateral that does not cover its debt goes whole, so that no dust of it keeps bad debt open
     seized: uint256 = collateral
@@ -65,14 +66,13 @@ def liquidate(
     if repaid == 0 and most > 0:
         errors._zero_amount()
 
-    state.debt_assets -= repaid
-    state.debt_shares -= shares
+    totals = ledger._take_back(totals, repaid, shares)
     shares_left: uint256 = debt_shares - shares
     if seized == collateral and shares_left > 0:
-        state = ledger._write_off(state, borrower, shares_left)
+        totals = supply._write_off(totals, borrower, shares_left)
         shares_left = 0
-    ledger._check_dust(ledger._owed(shares_left, state.debt_assets, state.debt_shares))
-    loans._settle(state, borrower, collateral - seized, debt_shares, shares_left)
+    ledger._check_dust(ledger._owed(shares_left, totals.debt_assets, totals.debt_shares))
+    loans._settle(totals, borrower, collateral - seized, debt_shares, shares_left)
     log IReversePool.Liquidate(
         caller=msg.sender,
         borrower=borrower,
@@ -82,8 +82,8 @@ def liquidate(
         seized=seized,
         price_e36=price,
         collateral=collateral - seized,
-        total_debt=state.debt_assets,
-        total_debt_shares=state.debt_shares,
+        total_debt=totals.debt_assets,
+        total_debt_shares=totals.debt_shares,
     )
     loans._exchange(borrower, seized, receiver, repaid, data)
     return repaid, seized

@@ -51,8 +51,8 @@ def debt_of(account: address) -> uint256:
     """
     @notice What the account owes as of now, rounded up.
     """
-    state: IPool.State = ledger._peek()
-    return ledger._owed(accounts._debt_shares(account), state.debt_assets, state.debt_shares)
+    totals: ledger.Totals = ledger._peek()
+    return ledger._owed(accounts._debt_shares(account), totals.debt_assets, totals.debt_shares)
 
 
 @external
@@ -78,7 +78,7 @@ def _set_position(account: address, collateral: uint256, debt_shares: uint256):
 
 @internal
 def _settle(
-    state: IPool.State,
+    totals: ledger.Totals,
     account: address,
     collateral: uint256,
     old_debt_shares: uint256,
@@ -87,9 +87,9 @@ def _settle(
     """
     @notice Stores the totals and a position whose debt changed, and tells the hook.
     """
-    ledger._store(state)
+    ledger._store(totals)
     self._set_position(account, collateral, debt_shares)
-    accounts._debt_changed(state.flags, account, old_debt_shares)
+    accounts._debt_changed(packing._clock_flags(totals.clock), account, old_debt_shares)
 
 
 @internal

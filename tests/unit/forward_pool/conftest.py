@@ -9,6 +9,7 @@ import pytest
 
 from perpool.evm import Account, Contract, Evm, Struct
 from tests.market import MAX, NO_BLOCK_CAP, NO_CAP, WAD, Leg, Market, deploy_market
+from tests.pools import Charge
 
 E36 = 10**36
 TIP = WAD // 100
@@ -176,6 +177,11 @@ def terms_of(market: Market, account: Account) -> tuple[int, int, int, int, bool
     return price, most, debt, bonus, exhausts
 
 
+def charge_of(market: Market) -> Charge:
+    """What charging the fee does as of the newest block."""
+    return Charge.of(market.forward.accrued_state(), market.token.decimals())
+
+
 def ltv_of(market: Market, account: Account) -> float:
     """Debt by the oracle's price over collateral."""
     value = value_up(market.forward.debt_of(account), market.price_e36())
@@ -185,8 +191,7 @@ def ltv_of(market: Market, account: Account) -> float:
 def check_balances(market: Market, *accounts: Account, given: int = 0) -> None:
     """Cash and collateral are there to the unit, and nothing else is, but tokens `given`."""
     state = market.forward.state()
-    cash = state.supply_assets - state.debt_assets
-    assert market.token.balanceOf(market.forward) == cash + given
+    assert market.token.balanceOf(market.forward) == state.cash + given
     positions = [market.forward.position(account) for account in accounts]
     assert market.usdt.balanceOf(market.forward) == sum(each.collateral for each in positions)
     assert state.debt_shares == sum(each.debt_shares for each in positions)

@@ -106,7 +106,7 @@ def test_close_short__the_adapter_brings_less(
     debt = market.forward.debt_of(shorter)
     with evm.same_block():
         swap_for(market, puppet, shorter, debt - 1, 0)
-        with reverts("bad swap"):
+        with reverts("slippage"):
             close_short(market, shorter, swapper=puppet)
         swap_for(market, puppet, shorter, debt, 0)
         assert close_short(market, shorter, swapper=puppet) == 0
@@ -193,6 +193,7 @@ def test_close_short(market: Market, shorter: Account, evm: Evm, price: int) -> 
         "caller": shorter.address,
         "on_behalf": shorter.address,
         "swapper": market.swapper.address,
+        "receiver": receiver.address,
         "token_amount": debt,
         "shares": before.debt_shares,
         "cost": cost,
@@ -247,6 +248,7 @@ def test_close_short__part(market: Market, shorter: Account, evm: Evm) -> None:
         "caller": shorter.address,
         "on_behalf": shorter.address,
         "swapper": market.swapper.address,
+        "receiver": shorter.address,
         "token_amount": part,
         "shares": shares,
         "cost": cost,

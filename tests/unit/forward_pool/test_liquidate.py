@@ -8,11 +8,13 @@ import pytest
 
 from perpool.evm import Account, Contract, Evm, reverts
 from tests.market import MAX, WAD, ZERO_ADDRESS, Market, deploy_market
+from tests.pools import expect_events
 from tests.unit.forward_pool.conftest import (
     LENT,
     MARGIN,
     SHORTED,
     cap,
+    charge_of,
     check_balances,
     event,
     ltv_of,
@@ -299,20 +301,32 @@ def test_liquidate__collateral_falls_short(
     price, most, debt, bonus, exhausts = terms_of(market, shorter)
     assert exhausts
     assert bonus == market.forward_leg.bonus_base
+    charge = charge_of(market)
+    reserve = state.reserve_shares + charge.shares
 
     assert liquidate(market, shorter, stranger) == (most, before.collateral)
     assert value_down(most, price) == pytest.approx(before.collateral / 1.05, rel=1e-6)
     bad, loss = event(market, "BadDebt"), debt - most
     assert bad.borrower == shorter.address
     assert bad.assets == loss
-    # first the reserve, which is nothing beside it, then everybody
-    assert 0 < bad.from_reserve < loss
+    # first the reserve, which is nothing beside it and has its fee by now, then everybody
+    assert 0 < bad.from_reserve == charge.price.assets_down(reserve) < loss
     assert bad.from_lenders == loss - bad.from_reserve
-    assert bad.total_assets == state.supply_assets - loss == forward.state().supply_assets
+    total = state.cash + state.debt_assets - loss
+    assert bad.total_assets == total == forward.state().supply_assets
     # of the reserve less than a unit is left
-    rest = state.reserve_shares - bad.reserve_shares_burnt
-    assert forward.state().reserve_shares == rest
-    assert forward.convertToAssets(rest) == 0
+    burnt = charge.price.shares_up(bad.from_reserve)
+    expect_events(
+        evm.last,
+        "Transfer",
+        forward,
+        [
+            {"sender": ZERO_ADDRESS, "receiver": forward, "value": charge.shares},
+            {"sender": forward, "receiver": ZERO_ADDRESS, "value": burnt},
+        ],
+    )
+    assert forward.state().reserve_shares == reserve - burnt
+    assert forward.convertToAssets(reserve - burnt) == 0
     assert forward.state().debt_assets == forward.state().debt_shares == 0
     found = event(market, "Liquidate")
     assert (found.total_debt, found.total_debt_shares) == (0, 0)
@@ -320,7 +334,7 @@ def test_liquidate__collateral_falls_short(
     assert (position.collateral, position.debt_shares) == (0, 0)
     assert (position.sold, position.proceeds) == (0, 0)
     lender = evm.account("lender")
-    assert forward.maxWithdraw(lender) == pytest.approx(state.supply_assets - loss, rel=1e-9)
+    assert forward.maxWithdraw(lender) == pytest.approx(total, rel=1e-9)
     check_balances(market, shorter)
 
 
@@ -348,12 +362,16 @@ def test_liquidate__the_reserve_loses_first(market: Market, stranger: Account, e
     market.set_price(21, move_uniswap=False)
     evm.mine()
     price_before, state = forward.convertToAssets(10**30), forward.accrued_state()
-    assert forward.convertToAssets(state.reserve_shares) > market.tokens(10)
+    charge = charge_of(market)
+    # all of it is still to be charged
+    assert (state.reserve_shares, state.charged_assets) == (0, market.tokens(LENT))
+    assert charge.fee > market.tokens(10)
     liquidate(market, shorter, stranger)
     bad = event(market, "BadDebt")
     assert bad.assets == bad.from_reserve > 0
     assert bad.from_lenders == 0
-    assert forward.state().reserve_shares == state.reserve_shares - bad.reserve_shares_burnt
+    burnt = charge.price.shares_up(bad.assets)
+    assert forward.state().reserve_shares == charge.shares - burnt
     assert forward.convertToAssets(10**30) >= price_before
     check_balances(market, shorter, big)
 

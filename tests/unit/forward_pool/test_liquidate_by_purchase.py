@@ -11,6 +11,7 @@ from tests.unit.forward_pool.conftest import (
     SHORTED,
     TIP,
     cap,
+    charge_of,
     check_balances,
     event,
     ltv_of,
@@ -202,6 +203,7 @@ def test_liquidate_by_purchase__collateral_falls_short(
     assert exhausts
     assert bonus == market.forward_leg.bonus_base
     tip, caller = tip_for(market, most), evm.account("caller")
+    charge = charge_of(market)
     bought = market.uniswap.quote_exact_in(market.buy_route, before.collateral - tip)
     assert most < bought < debt
 
@@ -211,32 +213,45 @@ def test_liquidate_by_purchase__collateral_falls_short(
     assert (found.cost, found.tip, found.price_e36) == (before.collateral - tip, tip, price)
     assert (found.repaid, found.total_debt, found.total_debt_shares) == (bought, 0, 0)
     assert bad.assets == debt - bought == bad.from_reserve + bad.from_lenders
-    assert forward.state().supply_assets == state.supply_assets - bad.assets == bad.total_assets
+    assert bad.from_reserve == charge.price.assets_down(charge.shares) > 0
+    total = state.cash + state.debt_assets - bad.assets
+    assert forward.state().supply_assets == total == bad.total_assets
     position = forward.position(shorter)
     assert (position.collateral, position.debt_shares, position.sold) == (0, 0, 0)
     assert forward.books() == (market.tokens(SHORTED), bought)
-    assert market.usdt.balanceOf(caller) == tip
+    assert (market.usdt.balanceOf(caller), market.token.balanceOf(caller)) == (tip, 0)
     check_balances(market, shorter)
 
 
-def test_liquidate_by_purchase__surplus_goes_to_the_lenders(
+def test_liquidate_by_purchase__surplus_goes_to_the_receiver(
     market: Market, shorter: Account, evm: Evm
 ) -> None:
-    """Short of debt and bonus, but not of the debt: what it buys beyond is not the caller's."""
+    """Short of debt and bonus, but not of the debt: what it buys beyond is part of the bonus."""
     forward = market.forward
     market.set_price("19.5")
     evm.mine()
     before, state = forward.position(shorter), forward.accrued_state()
     _, most, debt, _, exhausts = terms_of(market, shorter)
     assert exhausts
-    bought = market.uniswap.quote_exact_in(
-        market.buy_route, before.collateral - tip_for(market, most)
-    )
+    tip = tip_for(market, most)
+    bought = market.uniswap.quote_exact_in(market.buy_route, before.collateral - tip)
     assert bought > debt
-    assert forward.liquidate_by_purchase(shorter, evm.account("caller"))[0] == debt
+    caller, receiver = evm.account("caller"), evm.account("receiver")
+
+    result = forward.liquidate_by_purchase(shorter, receiver, sender=caller)
+
+    assert result == (debt, before.collateral)
     assert not evm.last.events("BadDebt")
-    assert forward.state().supply_assets == state.supply_assets + bought - debt
-    assert forward.state().debt_assets == forward.state().debt_shares == 0
+    assert market.token.balanceOf(receiver) == bought - debt
+    assert market.usdt.balanceOf(receiver) == tip
+    assert (market.token.balanceOf(caller), market.usdt.balanceOf(caller)) == (0, 0)
+    # the lenders have what they were owed, and no word of theirs is touched
+    after = forward.state()
+    assert after.cash == state.cash + debt == state.cash + state.debt_assets
+    assert after.debt_assets == after.debt_shares == 0
+    assert (after.charged_assets, after.supply_shares) == state[3:5]
+    assert after.supply_assets == state.supply_assets
+    assert not evm.last.events("Transfer", forward)
     assert forward.books() == (market.tokens(SHORTED), debt)
     check_balances(market, shorter)
 

@@ -27,11 +27,25 @@ def test_set_caps__none(market: Market) -> None:
     assert not market.forward.state().flags & CAPPED
 
 
-def test_set_caps__one_of_two(market: Market) -> None:
+def test_set_caps__one_of_supply_and_debt(market: Market) -> None:
     for supply, debt in ((NO_CAP, 5), (5, NO_CAP), (NO_CAP - 1, NO_CAP)):
         cap(market, supply, debt)
         assert market.forward.caps() == (supply, debt, NO_BLOCK_CAP)
         assert market.forward.state().flags & CAPPED
+
+
+def test_set_caps__a_block_alone(market: Market, stranger: Account) -> None:
+    """It is looked at where it is the only one."""
+    for in_a_block in (0, 5, NO_BLOCK_CAP - 1):
+        cap(market, in_a_block=in_a_block)
+        assert market.forward.caps() == (NO_CAP, NO_CAP, in_a_block)
+        assert market.forward.state().flags & CAPPED
+    cap(market, in_a_block=market.tokens(SHORTED) - 1)
+    with reverts("block cap"):
+        open_short(market, stranger)
+    cap(market)
+    assert not market.forward.state().flags & CAPPED
+    open_short(market, stranger)
 
 
 def test_set_caps__keeps_the_other_flags_and_totals(market: Market, shorter: Account) -> None:
@@ -44,13 +58,20 @@ def test_set_caps__keeps_the_other_flags_and_totals(market: Market, shorter: Acc
     assert market.forward.state() == before
 
 
-def test_set_caps__keeps_what_was_sold_in_the_block(
+def test_set_caps__forgets_what_was_sold_in_the_block(
     market: Market, stranger: Account, evm: Evm
 ) -> None:
     amount = market.tokens(SHORTED)
+    cap(market, in_a_block=amount)
     with evm.same_block():
         open_short(market, stranger)
-        cap(market, in_a_block=amount + 1)
+        assert market.forward.sold_in_block() == (evm.block_number, amount)
+        with reverts("block cap"):
+            open_short(market, stranger)
+        cap(market, in_a_block=amount)
+        assert market.forward.sold_in_block() == (0, 0)
+        assert market.forward.caps() == (NO_CAP, NO_CAP, amount)
+        open_short(market, stranger)
         assert market.forward.sold_in_block() == (evm.block_number, amount)
         with reverts("block cap"):
             open_short(market, stranger)

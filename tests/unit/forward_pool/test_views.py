@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from perpool.evm import Account, Evm
-from tests.market import MAX, Market
+from tests.market import MAX, NO_BLOCK_CAP, NO_CAP, Market
 from tests.unit.forward_pool.conftest import (
     MARGIN,
     SHORTED,
+    cap,
     close_short,
     open_short,
 )
@@ -83,8 +84,9 @@ def test_books__liquidation_by_purchase(market: Market, shorter: Account) -> Non
 
 
 def test_sold_in_block(market: Market, evm: Evm, stranger: Account) -> None:
-    """Of the last block with an opening, until the next one."""
+    """Of the last block with an opening under a cap, until the next one."""
     amount = market.tokens(SHORTED)
+    cap(market, in_a_block=NO_BLOCK_CAP - 1)
     assert market.forward.sold_in_block() == (0, 0)
     open_short(market, stranger)
     opened_at = evm.block_number
@@ -93,6 +95,24 @@ def test_sold_in_block(market: Market, evm: Evm, stranger: Account) -> None:
     assert market.forward.sold_in_block() == (opened_at, amount)
     open_short(market, stranger, token_amount=amount // 2)
     assert market.forward.sold_in_block() == (evm.block_number, amount // 2)
+
+
+def test_sold_in_block__counts_while_there_is_any_cap(
+    market: Market, evm: Evm, stranger: Account
+) -> None:
+    """Supply and debt caps count too; without one nobody pays for counting."""
+    amount = market.tokens(SHORTED)
+    open_short(market, stranger)
+    assert market.forward.sold_in_block() == (0, 0)
+    for caps in ({"supply": NO_CAP - 1}, {"debt": NO_CAP - 1}, {"in_a_block": amount}):
+        cap(market, **caps)
+        open_short(market, stranger)
+        assert market.forward.sold_in_block() == (evm.block_number, amount)
+    counted_at = evm.block_number
+    market.forward.set_caps(NO_CAP, NO_CAP, NO_BLOCK_CAP, sender=market.factory)
+    assert (market.forward.sold_in_block(), evm.block_number > counted_at) == ((0, 0), True)
+    open_short(market, stranger)
+    assert market.forward.sold_in_block() == (0, 0)
 
 
 def test_position__keeps_the_block_of_its_last_opening(

@@ -90,8 +90,8 @@ def books(**changes: Any) -> Books:
         "borrower": Holding(usdt=400, tokens=10, collateral=90, debt=400),
         EXCHANGE.name: Holding(usdt=500, tokens=0),
     }
-    reverse = PoolBooks(1_000, 10**9, 400, 4 * 10**8, 600, 90, 0, 0, 0)
-    forward = PoolBooks(0, 0, 0, 0, 0, 0, 0, 0, 0)
+    reverse = PoolBooks(990, 10, 990, 10**9, 400, 4 * 10**8, 600, 90, 10, 0, 0)
+    forward = PoolBooks(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     good = Books(
         time=START,
         holdings=holdings,
@@ -107,6 +107,12 @@ def test_faults__none() -> None:
     assert faults(books(), (1_500, 100), 500) == []
 
 
+def test_utilisation__of_all_assets() -> None:
+    """The fee that nobody has been charged is lent out too."""
+    pools = books().pools
+    assert (pools["reverse"].utilisation, pools["forward"].utilisation) == (0.4, 0.0)
+
+
 def changed_pool(leg: str, **changes: int) -> dict[str, Any]:
     pools = books().pools
     return {"pools": pools | {leg: replace(pools[leg], **changes)}}
@@ -118,6 +124,10 @@ def changed_pool(leg: str, **changes: int) -> dict[str, Any]:
         ({"minted": (1_501, 100), "found": (1_501, 100)}, "USDT minted: found 1501, expected 1500"),
         ({"found": (1_500, 99)}, "tokens of all accounts: found 99, expected 100"),
         (changed_pool("reverse", cash=599), "cash of the reverse pool"),
+        (changed_pool("reverse", assets=991), "cash of the reverse pool"),
+        (changed_pool("reverse", uncharged_fee=9), "cash of the reverse pool"),
+        (changed_pool("reverse", lenders=991), "claims on the reverse pool"),
+        (changed_pool("reverse", lenders=984), "claims on the reverse pool: found 984, expected"),
         (changed_pool("forward", cash=1), "cash of the forward pool"),
         (changed_pool("reverse", collateral=91), "collateral of the reverse pool"),
         (changed_pool("forward", collateral=1), "collateral of the forward pool"),

@@ -40,7 +40,7 @@ def test_remedies__for_no_reason_that_does_not_exist() -> None:
     stated = set().union(
         *(
             set(REASON.findall((MODULES / file).read_text()))
-            for file in ("errors.vy", "oracle_errors.vy", "swap_errors.vy")
+            for file in ("errors.vy", "factory_errors.vy", "oracle_errors.vy", "swap_errors.vy")
         )
     )
     assert set(REMEDIES) <= stated

@@ -110,6 +110,24 @@ def test_set_hook__keeps_pause_and_fee(
         assert pool.state().flags == flags | CAPPED | 100 << 8
 
 
+def test_controls__keep_the_caps_off(
+    market: Market, factory: Contract, pool: Contract, stranger: Account
+) -> None:
+    """The pool's flag for them is neither the fee's nor the hook's nor the pause's to raise."""
+    factory.set_caps(pool, NO_CAP, NO_CAP, NO_CAP, sender=market.owner)
+    factory.allow_hook(stranger, True, sender=market.owner)
+    flags = 100 << 8
+    assert pool.state().flags == flags
+    factory.set_paused(pool, True, sender=market.owner)
+    assert pool.state().flags == flags | PAUSED
+    factory.set_hook(pool, stranger, sender=market.owner)
+    assert pool.state().flags == flags | PAUSED | HOOK
+    factory.set_fee(pool, 250, sender=market.owner)
+    assert pool.state().flags == 250 << 8 | PAUSED | HOOK
+    factory.set_paused(pool, False, sender=market.owner)
+    assert pool.state().flags == 250 << 8 | HOOK
+
+
 def test_set_hook__taken_off_the_list_stays_attached(
     market: Market, factory: Contract, pool: Contract, stranger: Account
 ) -> None:

@@ -9,8 +9,18 @@ from eth_utils.crypto import keccak
 
 from perpool.build import compile_contract
 from perpool.evm import Account, Contract, Evm, reverts
-from tests.market import CAPPED, MAX, WAD, ZERO_ADDRESS, Leg, Market, deploy_factory, wad
-from tests.pools import address_of, expect_event
+from tests.market import (
+    CAPPED,
+    MAX,
+    NO_CAP,
+    WAD,
+    ZERO_ADDRESS,
+    Leg,
+    Market,
+    deploy_factory,
+    wad,
+)
+from tests.pools import address_of, expect_event, virtual_shares_of
 from tests.unit.pool_factory.conftest import FIELDS, NOT_OWNER, parameters_of, with_leg
 
 LEGS = ("reverse", "forward")
@@ -55,12 +65,13 @@ def test_create_market__token_is_usdt(market: Market, factory: Contract) -> None
 
 
 @pytest.mark.parametrize("field", ["token", "usdt"])
-def test_create_market__more_than_24_decimals(
-    market: Market, factory: Contract, field: str
+@pytest.mark.parametrize("decimals", [0, 5, 25, 255])
+def test_create_market__decimals_out_of_bounds(
+    market: Market, factory: Contract, field: str, decimals: int
 ) -> None:
-    large = market.evm.deploy("TestToken", "Large", "LRG", 25)
-    with reverts("more than 24 decimals"):
-        factory.create_market(parameters_of(market, **{field: large}), sender=market.owner)
+    odd = market.evm.deploy("TestToken", "Odd", "ODD", decimals)
+    with reverts("decimals not 6 to 24"):
+        factory.create_market(parameters_of(market, **{field: odd}), sender=market.owner)
 
 
 @pytest.mark.parametrize("field", ["token", "usdt"])
@@ -249,9 +260,10 @@ def test_create_market__deploys_and_registers(market: Market, factory: Contract)
         ((market.usdt, market.token), (market.token, market.usdt)),
         ("ppUSDT-SIXTEEN LETTERS!", "ppSIXTEEN LETTERS!"),
         (parameters[5], parameters[6]),
+        (12, 24),
         strict=True,
     )
-    for pool, (asset, collateral), symbol, leg in both:
+    for pool, (asset, collateral), symbol, leg, share_decimals in both:
         assert pool.factory() == factory.address
         assert pool.config() == (
             asset.address,
@@ -260,11 +272,13 @@ def test_create_market__deploys_and_registers(market: Market, factory: Contract)
             market.funding.address,
             market.oracle.address,
             market.operators.address,
+            share_decimals,
+            virtual_shares_of(asset.decimals()),
             leg,
         )
         assert (pool.symbol(), pool.name()) == (symbol, f"Perpool {symbol}")
         assert pool.state().flags == CAPPED
-        assert pool.state()[:4] == (0, 0, 0, 0)
+        assert pool.state()[:6] == (0, 0, 0, 0, 0, 0)
         assert pool.state().updated_at == market.evm.timestamp
         assert pool.caps() == (0, 0, 0)
         assert pool.hook() == ZERO_ADDRESS
@@ -320,14 +334,14 @@ def test_blueprint__deployed_by_a_stranger_is_nobody(
     # its factory has no say in ours
     for data in (
         real.set_caps.encode(MAX, MAX, MAX),
-        real.set_controls.encode(False, 0, fake_factory),
+        real.set_controls.encode(0, fake_factory),
         real.withdraw_reserve.encode(1, stranger),
     ):
         with reverts("not factory"):
             fake_factory.call(real, data, sender=stranger)
     # what it does to its own pool shows on no other
-    fake_factory.call(fake, fake.set_caps.encode(MAX, MAX, MAX), sender=stranger)
-    assert fake.caps()[0] == 2**128 - 1
+    fake_factory.call(fake, fake.set_caps.encode(NO_CAP, NO_CAP, NO_CAP), sender=stranger)
+    assert fake.caps()[:2] == (NO_CAP, NO_CAP)
     assert real.caps() == (0, 0, 0)
     assert factory.predict_market(market.parameters)[index] == real.address
 

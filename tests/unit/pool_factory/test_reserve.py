@@ -4,10 +4,10 @@ import pytest
 
 from perpool.evm import Account, Contract, Evm, reverts
 from tests.market import MAX, YEAR, ZERO_ADDRESS, deploy_market, wad
-from tests.pools import DAY, Balances, Side, expect_event
+from tests.pools import DAY, Balances, Side, expect_event, expect_events
 from tests.unit.pool_factory.conftest import NOT_OWNER
 
-DELAY = 7 * DAY
+DELAY = WINDOW = 7 * DAY
 
 
 @pytest.fixture(params=["reverse", "forward"])
@@ -109,6 +109,24 @@ def test_withdraw_reserve__before_the_delay_is_over(
     factory.withdraw_reserve(side.pool, owner, sender=owner)
 
 
+def test_withdraw_reserve__a_week_after_the_delay(
+    side: Side, factory: Contract, owner: Account
+) -> None:
+    """A request does not lie ready for ever."""
+    shares = 10**6 * side.whole(1)
+    factory.request_reserve_withdrawal(side.pool, shares, sender=owner)
+    _, ready_at = factory.reserve_request(side.pool)
+    side.evm.warp(ready_at + WINDOW - 1 - side.evm.timestamp)
+    with side.evm.anchor():
+        factory.withdraw_reserve(side.pool, owner, sender=owner)
+    side.evm.warp(1)
+    with reverts("request expired"):
+        factory.withdraw_reserve(side.pool, owner, sender=owner)
+    factory.request_reserve_withdrawal(side.pool, shares, sender=owner)
+    side.evm.warp(DELAY)
+    factory.withdraw_reserve(side.pool, owner, sender=owner)
+
+
 def test_withdraw_reserve__new_request_starts_the_delay_anew(
     side: Side, factory: Contract, owner: Account
 ) -> None:
@@ -143,9 +161,10 @@ def test_withdraw_reserve__all_of_it(side: Side, factory: Contract, owner: Accou
 
 def test_withdraw_reserve__down_to_the_floor(side: Side, factory: Contract, owner: Account) -> None:
     """A share of the assets that are left: x of the reserve R keeps R - x >= 2 % * (A - x)."""
-    # without debt the numbers stand still for the delay
+    # without debt and with the fee charged the numbers stand still for the delay
     borrower = side.give("borrower", 2_000)
     side.pool.repay(MAX, borrower, sender=borrower)
+    side.pool.sync_funding()
     state, price = side.pool.state(), side.price()
     most = (price.assets_down(state.reserve_shares) - state.supply_assets // 50) * 100 // 98
     for assets, locked in ((most + 100, True), (most - 100, False)):
@@ -170,25 +189,36 @@ def test_withdraw_reserve__pays_out_what_was_asked(
     shares = side.price().shares_down(side.whole(10))
     factory.request_reserve_withdrawal(side.pool, shares, sender=owner)
     side.evm.warp(DELAY + 5 * DAY)
-    before, price = side.pool.accrued_state(), side.price()
+    before, charge = side.pool.accrued_state(), side.charge()
     balances = Balances([side.asset], receiver, side.pool)
 
     receipt = factory.withdraw_reserve.transact(side.pool, receiver, sender=owner)
 
-    assets = price.assets_down(shares)
+    assets = charge.price.assets_down(shares)
     assert receipt.return_value == assets > side.whole(10)
     expect_event(
         receipt,
-        "ReserveWithdrawn",
+        "Withdraw",
         side.pool,
+        sender=factory,
         receiver=receiver,
+        owner=side.pool,
         assets=assets,
         shares=shares,
-        total_assets=before.supply_assets - assets,
+    )
+    expect_events(
+        receipt,
+        "Transfer",
+        side.pool,
+        [
+            {"sender": ZERO_ADDRESS, "receiver": side.pool, "value": charge.shares},
+            {"sender": side.pool, "receiver": ZERO_ADDRESS, "value": shares},
+        ],
     )
     assert balances.changes(receiver) == (assets,)
     assert balances.changes(side.pool) == (-assets,)
-    assert side.pool.balanceOf(side.pool) == before.reserve_shares - shares
+    assert charge.shares > 0
+    assert side.pool.balanceOf(side.pool) == before.reserve_shares + charge.shares - shares
     # a request is good for one withdrawal
     assert factory.reserve_request(side.pool) == (0, 0)
     with reverts("nothing requested"):
@@ -205,20 +235,39 @@ def test_withdraw_reserve__of_a_reserve_that_lost_meanwhile(evm: Evm) -> None:
     market.refresh_price()
     borrower = market.borrow(collateral=market.tokens(100), usdt=market.usd(590))
     pool, factory, owner = market.reverse, market.factory, market.owner
-    factory.request_reserve_withdrawal(pool, pool.state().reserve_shares, sender=owner)
+    pool.sync_funding()
     asked = pool.state().reserve_shares
+    factory.request_reserve_withdrawal(pool, asked, sender=owner)
     # a loss of about 9 USDT, less than the reserve
     market.set_price("6.1", move_uniswap=False)
     liquidator = market.give(evm.account("liquidator"), usdt=market.usd(1_000))
     pool.liquidate(borrower, MAX, liquidator, b"", sender=liquidator)
     assert 0 < pool.state().reserve_shares < asked
     evm.warp(DELAY)
-    left = pool.accrued_state().reserve_shares
-    assert left < asked
+    left, charge = pool.accrued_state().reserve_shares, Side.of(market, "reverse").charge()
+    assert charge.shares > 0
+    # also with the fee that the withdrawal charges
+    assert left + charge.shares < asked
 
     factory.withdraw_reserve(pool, owner, sender=owner)
 
-    assert evm.last.events("ReserveWithdrawn")[0].shares == left
+    assert evm.last.events("Withdraw", pool)[0].shares == left + charge.shares
+    assert pool.balanceOf(pool) == 0
+
+
+def test_withdraw_reserve__of_a_fee_never_charged_before(evm: Evm) -> None:
+    market = deploy_market(evm, reverse_leg={"reserve_floor": 0})
+    market.lend(usdt=market.usd(1_000))
+    market.borrow(collateral=market.tokens(100), usdt=market.usd(500))
+    evm.warp(YEAR)
+    pool, factory, owner = market.reverse, market.factory, market.owner
+    factory.request_reserve_withdrawal(pool, MAX, sender=owner)
+    evm.warp(DELAY)
+    assert pool.accrued_state().reserve_shares == 0
+    charge = Side.of(market, "reverse").charge()
+    assets = factory.withdraw_reserve(pool, owner, sender=owner)
+    assert 0 <= charge.fee - assets <= 1
+    assert market.usdt.balanceOf(owner) == assets
     assert pool.balanceOf(pool) == 0
 
 
@@ -229,6 +278,7 @@ def test_withdraw_reserve__floor_of_everything(evm: Evm) -> None:
     market.borrow(collateral=market.tokens(100), usdt=market.usd(500))
     evm.warp(YEAR)
     factory, pool, owner = market.factory, market.reverse, market.owner
+    pool.sync_funding()
     factory.request_reserve_withdrawal(pool, 10**9, sender=owner)
     evm.warp(DELAY)
     with reverts("reserve locked"):

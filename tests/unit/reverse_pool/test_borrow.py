@@ -60,7 +60,7 @@ def test_borrow__paused(market: Market, pool: Contract, holder: Account) -> None
 
 def test_borrow__into_the_headroom(market: Market, pool: Contract, holder: Account) -> None:
     side = Side.of(market, "reverse")
-    side.set_word("debt_word", market.usd(1_000), HEADROOM - 2)
+    side.set_totals(debt_assets=market.usd(1_000), debt_shares=HEADROOM - 2)
     with reverts("amount too large"):
         pool.borrow(market.usd(100), holder, holder, sender=holder)
 

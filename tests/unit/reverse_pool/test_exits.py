@@ -35,7 +35,7 @@ def break_the_funding_oracle(market: Market) -> None:
 def fill_the_accrual(market: Market) -> None:
     """A word that holds no more interest, and the USDT that it stands for."""
     state = market.reverse.state()
-    Side.of(market, "reverse").set_word("supply_word", 2**128 - 1, state.supply_shares)
+    Side.of(market, "reverse").set_totals(cash=2**128 - 1 - state.debt_assets)
     market.usdt.mint(market.reverse, 2**128, sender=market.owner)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from perpool.evm import Account, Contract, Evm, reverts
 from tests.market import MAX, WAD, ZERO_ADDRESS, Leg, Market, deploy_market, wad
-from tests.pools import DAY, Price, calm, ceil_div, expect_event, expect_events, totals
+from tests.pools import DAY, Charge, calm, ceil_div, expect_event, expect_events, totals
 from tests.unit.reverse_pool.conftest import balances_of
 
 PRICE_SCALE = 10**36
@@ -303,16 +303,21 @@ def test_liquidate__underwater_takes_all_and_writes_off_the_rest(
         # 25 % of 10 years' interest: more than the smaller losses, less than the larger ones
         market.borrow("other", collateral=market.tokens(15_000), usdt=market.usd(90_000))
         market.factory.set_fee(pool, 250, sender=market.owner)
-        for _ in range(20):
+        # one half of the fee is charged before, the other half by the liquidation
+        for half_day in range(20):
             market.evm.warp(DAY // 2)
             market.refresh_price()
-        pool.sync_funding()
+            if half_day == 9:
+                pool.sync_funding()
     set_ltv(market, borrower, ltv)
     market.evm.mine()
     state, (collateral, debt_shares) = pool.accrued_state(), pool.position(borrower)
     debt, value = pool.debt_of(borrower), value_of(market, borrower)
     terms = Terms.of(market.reverse_leg, debt, value)
-    price, owned = Price.of(state, 6), pool.convertToAssets(pool.balanceOf(lender))
+    charge, owned = Charge.of(state, 6), pool.convertToAssets(pool.balanceOf(lender))
+    reserve = state.reserve_shares + charge.shares
+    assert (state.reserve_shares > 0) == with_reserve
+    assert charge.shares > 0
     balances = balances_of(market, borrower, liquidator)
 
     receipt = pool.liquidate.transact(borrower, MAX, liquidator, b"", sender=liquidator)
@@ -323,8 +328,9 @@ def test_liquidate__underwater_takes_all_and_writes_off_the_rest(
     paid_shares = repaid * state.debt_shares // state.debt_assets
     left = debt_shares - paid_shares
     loss = ceil_div(left * (state.debt_assets - repaid), state.debt_shares - paid_shares)
-    from_reserve = min(loss, price.assets_down(state.reserve_shares))
-    burnt = min(price.shares_up(from_reserve), state.reserve_shares)
+    from_reserve = min(loss, charge.price.assets_down(reserve))
+    burnt = min(charge.price.shares_up(from_reserve), reserve)
+    all_assets = state.cash + state.debt_assets
     expect_event(
         receipt,
         "BadDebt",
@@ -333,8 +339,16 @@ def test_liquidate__underwater_takes_all_and_writes_off_the_rest(
         assets=loss,
         from_reserve=from_reserve,
         from_lenders=loss - from_reserve,
-        reserve_shares_burnt=burnt,
-        total_assets=state.supply_assets - loss,
+        total_assets=all_assets - loss,
+    )
+    expect_events(
+        receipt,
+        "Transfer",
+        pool,
+        [
+            {"sender": ZERO_ADDRESS, "receiver": pool, "value": charge.shares},
+            {"sender": pool, "receiver": ZERO_ADDRESS, "value": burnt},
+        ],
     )
     expect_event(
         receipt,
@@ -353,12 +367,12 @@ def test_liquidate__underwater_takes_all_and_writes_off_the_rest(
     )
     assert pool.position(borrower) == (0, 0)
     assert totals(pool) == (
-        state.supply_assets - loss,
-        state.supply_shares - burnt,
+        all_assets - loss,
+        state.supply_shares + charge.shares - burnt,
         state.debt_assets - repaid - loss,
         state.debt_shares - debt_shares,
     )
-    assert pool.balanceOf(pool) == state.reserve_shares - burnt
+    assert pool.balanceOf(pool) == reserve - burnt
     assert balances.changes(liquidator) == (collateral, -repaid)
     assert balances.changes(pool) == (-collateral, repaid)
     # what lenders own falls by what the reserve did not pay
@@ -369,8 +383,8 @@ def test_liquidate__underwater_takes_all_and_writes_off_the_rest(
         assert 0 < lost <= loss - from_reserve + 1
     # all claims are still covered
     after = pool.state()
-    cash = market.usdt.balanceOf(pool)
-    assert cash + after.debt_assets == after.supply_assets
+    assert market.usdt.balanceOf(pool) == after.cash == state.cash + repaid
+    assert after.cash + after.debt_assets == after.supply_assets == after.charged_assets
 
 
 def test_liquidate__reserve_that_covers_a_loss_keeps_the_price(
@@ -390,6 +404,21 @@ def test_liquidate__reserve_that_covers_a_loss_keeps_the_price(
     assert event.assets == event.from_reserve > 0
     assert event.from_lenders == 0
     assert 0 <= pool.convertToAssets(pool.balanceOf(lender)) - owned <= 1
+
+
+def test_liquidate__without_a_reserve_burns_nothing_of_it(
+    market: Market, pool: Contract, borrower: Account, liquidator: Account
+) -> None:
+    # the fee of what has accrued until now goes with the first loss
+    market.factory.set_fee(pool, 0, sender=market.owner)
+    other = market.borrow("other", collateral=market.tokens(100), usdt=market.usd(690))
+    set_ltv(market, borrower, 150)
+    pool.liquidate(borrower, MAX, liquidator, b"", sender=liquidator)
+    assert 0 < pool.state().reserve_shares <= 10**6
+    receipt = pool.liquidate.transact(other, MAX, liquidator, b"", sender=liquidator)
+    (event,) = receipt.events("BadDebt")
+    assert event.assets == event.from_lenders > event.from_reserve == 0
+    expect_event(receipt, "Transfer", pool, sender=pool, receiver=ZERO_ADDRESS, value=0)
 
 
 @pytest.mark.parametrize(("tokens", "worth"), [(100, 1), (10, 0)])
@@ -549,12 +578,14 @@ def test_liquidate__logs_in_order(
 ) -> None:
     set_ltv(market, borrower, 150)
     receipt = pool.liquidate.transact(borrower, MAX, liquidator, b"", sender=liquidator)
-    assert [event.name for event in receipt.logs] == [
-        "Accrue",
-        "BadDebt",
-        "Liquidate",
-        "Transfer",
-        "Transfer",
+    assert [(event.name, event.address) for event in receipt.logs] == [
+        ("Accrue", pool.address),
+        ("Transfer", pool.address),  # the fee becomes shares of the reserve
+        ("Transfer", pool.address),  # and they pay
+        ("BadDebt", pool.address),
+        ("Liquidate", pool.address),
+        ("Transfer", market.token.address),
+        ("Transfer", market.usdt.address),
     ]
     expect_events(
         receipt,

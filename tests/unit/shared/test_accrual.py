@@ -1,4 +1,4 @@
-"""Interest of both pools: rate, premium, fee, saturation."""
+"""Interest of both pools: rate, premium, saturation. `test_fee` has the fee on it."""
 
 import pytest
 
@@ -8,12 +8,10 @@ from tests.pools import (
     DAY,
     HOUR,
     MAX_UINT128,
-    Price,
     Side,
     base_rate_of,
     expect_event,
     interest_of,
-    virtual_shares_of,
 )
 
 FLAT = {"base_rate": wad(10), "slope1": 0, "slope2": 0}
@@ -36,7 +34,7 @@ def test_accrual__without_debt_earns_nothing(side: Side) -> None:
     side.lend(1_000)
     before = side.pool.state()
     side.evm.warp(YEAR)
-    assert side.pool.accrued_state()[:4] == before[:4]
+    assert side.pool.accrued_state()[:6] == before[:6]
     receipt = side.pool.sync_funding.transact()
     assert receipt.events("Accrue") == []
     assert side.pool.state().updated_at == side.evm.timestamp
@@ -61,28 +59,26 @@ def test_accrual__rate_follows_utilisation(side: Side, utilisation: float) -> No
     # the word instead of more borrowing, which full utilisation and Uniswap's depth would limit
     supply, shares = side.whole(1_000), side.pool.debt_shares_of(borrower)
     debt = side.whole(utilisation * 10)
-    side.set_word("debt_word", debt, shares)
+    side.set_totals(cash=supply - debt, debt_assets=debt, debt_shares=shares)
     side.evm.warp(DAY)
     elapsed = side.evm.timestamp - side.pool.state().updated_at
 
+    seen = side.pool.accrued_state()
     receipt = side.pool.sync_funding.transact()
 
     rate = base_rate_of(side.leg, debt * WAD // supply)
     interest = interest_of(debt, rate, elapsed)
-    price = Price(
-        supply + interest - interest // 10 + 1,
-        supply * virtual_shares_of(side.decimals) + virtual_shares_of(side.decimals),
-    )
     expect_event(
-        receipt,
-        "Accrue",
-        side.pool,
-        borrow_rate_wad=rate,
-        funding_wad=0,
-        interest=interest,
-        fee_shares=price.shares_down(interest // 10),
+        receipt, "Accrue", side.pool, borrow_rate_wad=rate, funding_wad=0, interest=interest
     )
-    assert side.pool.state().supply_assets == supply + interest
+    # both views of it, before and after, and all of it is debt
+    assert (seen.borrow_rate, seen.interest) == (rate, interest)
+    assert (seen.cash, seen.debt_assets) == (supply - debt, debt + interest)
+    assert seen.supply_assets == supply + interest - interest // 10
+    state = side.pool.state()
+    assert (state.cash, state.borrow_rate, state.interest) == (supply - debt, 0, 0)
+    # the fee is charged by now
+    assert state.supply_assets == supply + interest
     assert side.pool.debt_of(borrower) == side.pool.state().debt_assets == debt + interest
 
 
@@ -173,32 +169,6 @@ def test_premium__is_not_charged_for_the_time_before_the_sync(flat: Side) -> Non
     assert flat.pool.state().debt_assets == debt + interest_of(debt, wad(10), DAY)
 
 
-# --- the fee
-
-
-@pytest.mark.parametrize("fee_permille", [0, 1, 250])
-def test_fee__is_shares_of_the_reserve(side_of_decimals: Side, fee_permille: int) -> None:
-    side = side_of_decimals
-    side.market.factory.set_fee(side.pool, fee_permille, sender=side.market.owner)
-    lender = side.lend(1_000)
-    side.owe(500)
-    before = side.pool.state()
-    side.evm.warp(90 * DAY)
-    after = side.pool.accrued_state()
-
-    interest = after.supply_assets - before.supply_assets
-    fee = interest * fee_permille // 1_000
-    price = Price(
-        after.supply_assets - fee + 1, before.supply_shares + virtual_shares_of(side.decimals)
-    )
-    assert interest > 0
-    assert after.reserve_shares == price.shares_down(fee)
-    assert after.supply_shares == before.supply_shares + after.reserve_shares
-    # the lender keeps the rest
-    kept = side.pool.convertToAssets(side.pool.balanceOf(lender)) - side.whole(1_000)
-    assert interest - fee - 2 <= kept <= interest - fee + 1
-
-
 # --- extremes
 
 
@@ -221,15 +191,19 @@ def test_accrual__saturates(flat: Side, supply: int, years: float, funding: floa
     flat.fund(funding)
     before = flat.pool.state()
     debt_shares = before.debt_shares
-    flat.set_word("supply_word", supply, MAX_UINT128 - 5)
-    flat.set_word("debt_word", supply, debt_shares)
+    flat.set_totals(
+        cash=0, debt_assets=supply, debt_shares=debt_shares, supply_shares=MAX_UINT128 - 5
+    )
     flat.evm.warp(int(years * YEAR))
 
+    seen, charge = flat.pool.accrued_state(), flat.charge()
+    assert flat.pool.totalAssets() == seen.supply_assets == seen.debt_assets - charge.fee
     receipt = flat.pool.sync_funding.transact()
 
     state = flat.pool.state()
     assert receipt.success
     assert supply <= state.supply_assets == state.debt_assets <= MAX_UINT128
+    assert state.reserve_shares == before.reserve_shares + charge.shares
     if years >= 80 and supply > 2**120:
         assert state.supply_assets == MAX_UINT128
     assert state.supply_shares <= MAX_UINT128
@@ -246,23 +220,39 @@ def test_accrual__at_the_largest_rate_for_eighty_years(evm: Evm, side: Side) -> 
     extreme = side_with(evm, side.name, largest)
     extreme.lend(1_000)
     extreme.owe(500)
-    extreme.set_word("supply_word", MAX_UINT128 // 2, MAX_UINT128 // 2)
-    extreme.set_word("debt_word", MAX_UINT128 // 2, MAX_UINT128)
+    extreme.set_totals(
+        cash=0,
+        debt_assets=MAX_UINT128 // 2,
+        debt_shares=MAX_UINT128,
+        supply_shares=MAX_UINT128 // 2,
+    )
     extreme.evm.warp(80 * YEAR)
+    assert extreme.pool.accrued_state().supply_assets == MAX_UINT128 - extreme.charge().fee
     extreme.pool.sync_funding()
     assert extreme.pool.state().supply_assets == MAX_UINT128
 
 
-def test_accrual__a_full_word_still_lets_lenders_and_borrowers_out(flat: Side) -> None:
+@pytest.mark.parametrize("all_interest", [False, True])
+def test_accrual__a_full_word_still_lets_lenders_and_borrowers_out(
+    flat: Side, all_interest: bool
+) -> None:
+    """Whether or not the fee on nearly all of it is still to be charged."""
     borrower = flat.owe(500)
     lender = flat.evm.account("lender")
     shares = flat.pool.state().debt_shares
-    flat.set_word("debt_word", MAX_UINT128 - flat.whole(500), shares)
-    flat.set_word("supply_word", MAX_UINT128, flat.whole(1_000) * 10**6)
+    flat.set_totals(
+        cash=flat.whole(500),
+        debt_assets=MAX_UINT128 - flat.whole(500),
+        debt_shares=shares,
+        charged_assets=flat.whole(1_000) if all_interest else MAX_UINT128,
+    )
     flat.asset.mint(borrower, MAX_UINT128, sender=borrower)
     flat.evm.warp(DAY)
     flat.pool.repay(MAX, borrower, sender=borrower)
     assert flat.pool.state().debt_assets == 0
     most = flat.pool.maxRedeem(lender)
     assert most == flat.pool.balanceOf(lender)
+    charge = flat.charge()
+    assert (charge.fee > 0) == all_interest
     flat.pool.redeem(most, lender, lender, sender=lender)
+    assert flat.pool.totalSupply() == flat.pool.balanceOf(flat.pool) == charge.shares

@@ -22,7 +22,7 @@ def test_deposit__nothing(side: Side) -> None:
 def test_deposit__worth_no_share(side: Side) -> None:
     lender = side.give("lender", 5)
     # each share is worth two assets
-    side.set_word("supply_word", 2 * 10**30, 10**30)
+    side.set_totals(cash=2 * 10**30, supply_shares=10**30)
     with reverts("zero amount"):
         side.pool.deposit(1, lender, sender=lender)
 
@@ -40,9 +40,9 @@ def test_deposit__into_the_headroom(side: Side, shares: int) -> None:
     lender = side.give("lender", 5)
     room = side.whole(1)
     if shares == HEADROOM // 2:
-        side.set_word("supply_word", HEADROOM - 1 - room, shares)
+        side.set_totals(cash=HEADROOM - 1 - room, supply_shares=shares)
     else:
-        side.set_word("supply_word", HEADROOM // 2, HEADROOM - 1 - 2 * room)
+        side.set_totals(cash=HEADROOM // 2, supply_shares=HEADROOM - 1 - 2 * room)
     with reverts("amount too large"):
         side.pool.deposit(room + 10**6, lender, sender=lender)
     assert side.pool.deposit(room, lender, sender=lender) > 0
@@ -58,15 +58,20 @@ def test_deposit__over_the_cap(side: Side) -> None:
 
 
 def test_deposit__cap_counts_interest(side: Side) -> None:
+    """All of it, with the fee that is nobody's yet."""
     lender = side.lend(1_000)
     side.owe(500)
     side.give("lender", 1_000)
     side.set_caps(supply=side.whole(1_100))
     side.evm.warp(DAY)
-    earned = side.pool.totalAssets() - side.whole(1_000)
-    assert earned > 0
-    with reverts("supply cap"):
-        side.pool.deposit(side.whole(100) - earned + 1, lender, sender=lender)
+    with side.evm.same_block():
+        state = side.pool.accrued_state()
+        earned = state.cash + state.debt_assets - side.whole(1_000)
+        assert earned > side.pool.totalAssets() - side.whole(1_000) > 0
+        assert side.pool.maxDeposit(lender) == side.whole(100) - earned
+        with reverts("supply cap"):
+            side.pool.deposit(side.whole(100) - earned + 1, lender, sender=lender)
+        side.pool.deposit(side.whole(100) - earned, lender, sender=lender)
 
 
 @pytest.mark.parametrize("cap", [MAX_UINT128, MAX])
@@ -79,8 +84,10 @@ def test_deposit__without_a_cap(side: Side, cap: int) -> None:
 def test_deposit__to_nobody_or_the_pool(side: Side) -> None:
     lender = side.give("lender", 5)
     for receiver in (ZERO_ADDRESS, side.pool):
-        with reverts("bad receiver"):
-            side.pool.deposit(side.whole(1), receiver, sender=lender)
+        # whatever the amount
+        for amount in (side.whole(1), 0):
+            with reverts("bad receiver"):
+                side.pool.deposit(amount, receiver, sender=lender)
 
 
 def test_deposit__first(side_of_decimals: Side) -> None:
@@ -126,10 +133,10 @@ def test_deposit__at_a_risen_price(side_of_decimals: Side) -> None:
     )
     assert len(receipt.events("Accrue", side.pool)) == 1
     assert balances.changes(lender) == (-amount, shares)
-    # the fee on the interest became shares of the reserve
-    reserve = before.reserve_shares
-    assert reserve > 0
-    assert balances.changes(side.pool) == (amount, reserve)
+    # the fee on the interest stays what it is, and who comes now has no part in it
+    expect_event(receipt, "Transfer", side.pool, sender=ZERO_ADDRESS, receiver=lender, value=shares)
+    assert balances.changes(side.pool) == (amount, 0)
+    assert side.pool.state().charged_assets == before.charged_assets + amount
     assert totals(side.pool) == (
         before.supply_assets + amount,
         before.supply_shares + shares,

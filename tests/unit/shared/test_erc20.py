@@ -50,9 +50,11 @@ def test_transfer__more_than_held(side: Side) -> None:
 
 def test_transfer__to_nobody_or_the_pool(side: Side) -> None:
     lender = side.lend(5)
+    # whatever is held
     for receiver in (ZERO_ADDRESS, side.pool):
-        with reverts("bad receiver"):
-            side.pool.transfer(receiver, 1, sender=lender)
+        for shares in (0, 1, side.pool.balanceOf(lender) + 1):
+            with reverts("bad receiver"):
+                side.pool.transfer(receiver, shares, sender=lender)
 
 
 def test_transfer__moves_shares(side: Side) -> None:
@@ -94,6 +96,14 @@ def test_transfer_from__over_the_allowance(side: Side) -> None:
     side.pool.approve(spender, 6, sender=lender)
     with reverts("insufficient allowance"):
         side.pool.transferFrom(lender, spender, 7, sender=spender)
+
+
+def test_transfer_from__to_nobody_or_the_pool(side: Side) -> None:
+    lender, spender = side.lend(5), side.evm.account("spender")
+    side.pool.approve(spender, MAX, sender=lender)
+    for receiver in (ZERO_ADDRESS, side.pool):
+        with reverts("bad receiver"):
+            side.pool.transferFrom(lender, receiver, MAX, sender=spender)
 
 
 def test_transfer_from__the_reserve(side: Side) -> None:

@@ -1,6 +1,5 @@
 """The hook of both pools: told after every change, and without any power over it."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from perpool.evm import Account, Contract, Receipt, Reverted, reverts
 from tests.market import MAX, ZERO_ADDRESS
 from tests.pools import DAY, Side
+from tests.unit.shared.conftest import BORROWERS, LENDERS, Change, repay
 
 
 @pytest.fixture
@@ -35,74 +35,6 @@ def told(receipt: Receipt, hook: Contract) -> list[tuple[Any, ...]]:
 def holdings(side: Side, account: Any) -> tuple[int, int]:
     """(shares, debt shares)"""
     return side.pool.balanceOf(account), side.pool.debt_shares_of(account)
-
-
-Change = Callable[[Side], Receipt]
-
-
-def _lenders(name: str) -> Change:
-    def change(side: Side) -> Receipt:
-        lender = side.evm.account("lender")
-        amount = side.whole(100)
-        arguments = {
-            "deposit": (amount, lender),
-            "mint": (amount, lender),
-            "withdraw": (amount, lender, lender),
-            "redeem": (side.pool.balanceOf(lender) // 10, lender, lender),
-        }[name]
-        return side.pool.function(name).transact(*arguments, sender=lender)
-
-    return change
-
-
-LENDERS = {name: _lenders(name) for name in ("deposit", "mint", "withdraw", "redeem")}
-
-
-def borrow_more(side: Side) -> Receipt:
-    side.owe(50)
-    return side.evm.last
-
-
-def repay(side: Side) -> Receipt:
-    payer = side.give("payer", 50)
-    borrower = side.evm.account("borrower")
-    return side.pool.repay.transact(side.whole(50), borrower, sender=payer)
-
-
-def wind_down(side: Side) -> Receipt:
-    """The pool's own way of paying with the collateral, for half of the debt."""
-    market, borrower = side.market, side.evm.account("borrower")
-    if side.name == "reverse":
-        market.give(borrower, usdt=market.usd(200))
-        return side.pool.deleverage.transact(
-            market.tokens(20), market.usd(200), borrower, borrower, b"", sender=borrower
-        )
-    return side.pool.close_short.transact(
-        market.tokens(200),
-        MAX,
-        MAX,
-        borrower,
-        borrower,
-        market.swapper,
-        market.buy_route,
-        sender=borrower,
-    )
-
-
-def liquidate(side: Side) -> Receipt:
-    """Everything, at a price at which the collateral is worth less than the debt."""
-    side.market.set_price("4.5" if side.name == "reverse" else "22", move_uniswap=False)
-    liquidator = side.give("liquidator", 400)
-    borrower = side.evm.account("borrower")
-    return side.pool.liquidate.transact(borrower, MAX, liquidator, b"", sender=liquidator)
-
-
-BORROWERS = {
-    "borrow": borrow_more,
-    "repay": repay,
-    "wind down": wind_down,
-    "liquidate": liquidate,
-}
 
 
 # --- told
@@ -189,6 +121,25 @@ def test_hook__not_told_where_shares_and_debt_stay(side: Side, hook: Contract) -
         side.pool.sync_funding.transact(),
     ):
         assert told(receipt, hook) == []
+
+
+def test_hook__not_told_of_the_reserve(side: Side, hook: Contract) -> None:
+    """Whose shares come with the fee and go with bad debt and the owner's withdrawal."""
+    factory, owner = side.market.factory, side.market.owner
+    for act in (
+        side.pool.sync_funding.transact,
+        lambda: factory.set_fee.transact(side.pool, 200, sender=owner),
+        lambda: side.pool.withdraw_reserve.transact(10**9, owner, sender=factory),
+    ):
+        side.evm.warp(DAY)
+        receipt = act()
+        assert receipt.events("Transfer", side.pool)
+        assert told(receipt, hook) == []
+    # and of bad debt by the borrower's debt alone
+    side.evm.warp(DAY)
+    receipt = BORROWERS["liquidate"](side)
+    assert len(receipt.events("Transfer", side.pool)) == 2
+    assert [each[0] for each in told(receipt, hook)] == [side.evm.account("borrower").address]
 
 
 def test_hook__told_before_tokens_move(side: Side, hook: Contract) -> None:

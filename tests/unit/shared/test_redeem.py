@@ -40,6 +40,16 @@ def test_redeem__more_than_the_holder_has(side: Side) -> None:
         side.pool.redeem(side.pool.balanceOf(lender) + 1, lender, lender, sender=lender)
 
 
+def test_redeem__more_than_there_are(side: Side) -> None:
+    """Cash would pay for some of the virtual shares too."""
+    lender = side.lend(5)
+    for more in (1, 10**6 - 1):
+        shares = side.pool.totalSupply() + more
+        assert side.pool.previewRedeem(shares) <= side.pool.state().cash
+        with reverts("insufficient balance"):
+            side.pool.redeem(shares, lender, lender, sender=lender)
+
+
 def test_redeem__the_reserve(side: Side) -> None:
     """Shares of the pool itself are nobody's to redeem."""
     side.lend(1_000)
@@ -79,7 +89,8 @@ def test_redeem__at_a_risen_price(side_of_decimals: Side) -> None:
     expect_event(receipt, "Transfer", side.pool, sender=lender, receiver=ZERO_ADDRESS, value=shares)
     assert balances.changes(lender) == (0, -shares)
     assert balances.changes(receiver) == (assets, 0)
-    assert balances.changes(side.pool) == (-assets, before.reserve_shares)
+    assert balances.changes(side.pool) == (-assets, 0)
+    assert side.pool.state().charged_assets == before.charged_assets - assets
     assert totals(side.pool) == (
         before.supply_assets - assets,
         before.supply_shares - shares,

@@ -38,14 +38,32 @@ def test_set_caps__are_zero_at_first(evm: Evm) -> None:
 )
 def test_set_caps__keeps_them(side: Side, supply: int, debt: int, capped: bool) -> None:
     before = side.pool.state()
-    side.set_caps(supply, debt, 77)
-    assert side.pool.caps() == (min(supply, MAX_UINT128), min(debt, MAX_UINT128), 77)
+    side.set_caps(supply, debt, MAX)
+    no_leg_cap = NO_CAP if side.name == "reverse" else NO_BLOCK_CAP
+    assert side.pool.caps() == (min(supply, MAX_UINT128), min(debt, MAX_UINT128), no_leg_cap)
     state = side.pool.state()
     assert bool(state.flags & CAPPED) is capped
     assert state.flags & ~CAPPED == before.flags & ~CAPPED
     # and back
     side.set_caps()
     assert side.pool.state().flags & CAPPED == 0
+
+
+@pytest.mark.parametrize("leg_cap", [0, 77, NO_BLOCK_CAP - 1])
+def test_set_caps__leg_cap_alone(side: Side, leg_cap: int) -> None:
+    """The flag is up for the forward pool's, which is looked at under it alone."""
+    side.set_caps(leg=leg_cap)
+    assert side.pool.caps() == (NO_CAP, NO_CAP, leg_cap)
+    assert bool(side.pool.state().flags & CAPPED) is (side.name == "forward")
+
+
+@pytest.mark.parametrize("caps", [(MAX_UINT128 + 1, 5), (5, MAX_UINT128 + 1)])
+def test_set_caps__larger_than_the_word(side: Side, caps: tuple[int, int]) -> None:
+    """The factory asks for none instead."""
+    with reverts("amount too large"):
+        side.pool.set_caps(*caps, 5, sender=side.market.factory)
+    side.set_caps(*caps)
+    assert side.pool.caps()[:2] == tuple(min(cap, NO_CAP) for cap in caps)
 
 
 def test_set_caps__largest_leg_cap(side: Side) -> None:

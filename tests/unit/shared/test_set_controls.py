@@ -10,27 +10,28 @@ from tests.pools import DAY, Price, Side, base_rate_of, expect_event, interest_o
 def test_set_controls__not_the_factory(side: Side) -> None:
     for caller in (side.market.owner, side.market.guardian, side.evm.account("stranger")):
         with reverts("not factory"):
-            side.pool.set_controls(True, 0, ZERO_ADDRESS, sender=caller)
+            side.pool.set_controls(PAUSED, ZERO_ADDRESS, sender=caller)
 
 
 @pytest.mark.parametrize("paused", [False, True])
 @pytest.mark.parametrize("fee_permille", [0, 1, 250, 255])
 @pytest.mark.parametrize("hooked", [False, True])
 @pytest.mark.parametrize("capped", [False, True])
-def test_set_controls__sets_each_and_keeps_the_rest(
+def test_set_controls__sets_all_flags_and_nothing_else(
     side: Side, paused: bool, fee_permille: int, hooked: bool, capped: bool
 ) -> None:
     hook = side.evm.account("hook").address if hooked else ZERO_ADDRESS
-    side.set_caps(**({"supply": 5} if capped else {}))
+    side.fund(7)
+    side.set_caps(**({} if capped else {"supply": 5}))
     before = side.pool.state()
+    flags = PAUSED * paused | HOOK * hooked | CAPPED * capped | fee_permille << 8
 
-    side.pool.set_controls(paused, fee_permille, hook, sender=side.market.factory)
+    side.pool.set_controls(flags, hook, sender=side.market.factory)
 
     state = side.pool.state()
-    assert state.flags == (PAUSED * paused | HOOK * hooked | CAPPED * capped | fee_permille << 8)
+    changed = {"flags": flags, "updated_at": side.evm.timestamp}
+    assert state.as_dict() == before.as_dict() | changed
     assert side.pool.hook() == hook
-    assert state[:4] == before[:4]
-    assert state.reserve_shares == before.reserve_shares
 
 
 def test_set_controls__charges_what_accrued_at_the_old_fee(side: Side) -> None:
@@ -40,23 +41,21 @@ def test_set_controls__charges_what_accrued_at_the_old_fee(side: Side) -> None:
     side.evm.warp(30 * DAY)
     rate = base_rate_of(side.leg, before.debt_assets * WAD // before.supply_assets)
     interest = interest_of(before.debt_assets, rate, 30 * DAY)
-    fee = interest // 10
-    after = Price(before.supply_assets + interest - fee + 1, before.supply_shares + 10**6)
+    price = Price(
+        before.supply_assets + interest - interest // 10 + 1, before.supply_shares + 10**6
+    )
 
     receipt = side.market.factory.set_fee.transact(side.pool, 200, sender=side.market.owner)
 
-    fee_shares = after.shares_down(fee)
+    fee_shares = price.shares_down(interest // 10)
     expect_event(
-        receipt,
-        "Accrue",
-        side.pool,
-        borrow_rate_wad=rate,
-        funding_wad=0,
-        interest=interest,
-        fee_shares=fee_shares,
+        receipt, "Accrue", side.pool, borrow_rate_wad=rate, funding_wad=0, interest=interest
+    )
+    expect_event(
+        receipt, "Transfer", side.pool, sender=ZERO_ADDRESS, receiver=side.pool, value=fee_shares
     )
     state = side.pool.state()
-    assert state.supply_assets == before.supply_assets + interest
+    assert state.supply_assets == state.charged_assets == before.supply_assets + interest
     assert state.debt_assets == before.debt_assets + interest
     assert state.reserve_shares == fee_shares == side.pool.balanceOf(side.pool)
     assert state.supply_shares == before.supply_shares + fee_shares
@@ -64,6 +63,10 @@ def test_set_controls__charges_what_accrued_at_the_old_fee(side: Side) -> None:
     # from here on a fifth
     side.evm.warp(DAY)
     later = side.pool.accrued_state()
-    earned = later.supply_assets - state.supply_assets
-    price = Price(later.supply_assets - earned // 5 + 1, state.supply_shares + 10**6)
-    assert later.reserve_shares - fee_shares == price.shares_down(earned // 5)
+    assert later.supply_assets == state.supply_assets + later.interest - later.interest // 5
+    assert later.reserve_shares == fee_shares
+    side.pool.sync_funding()
+    charged = side.pool.state()
+    earned = charged.supply_assets - state.supply_assets
+    price = Price(charged.supply_assets - earned // 5 + 1, state.supply_shares + 10**6)
+    assert charged.reserve_shares - fee_shares == price.shares_down(earned // 5)

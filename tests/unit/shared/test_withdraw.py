@@ -49,6 +49,24 @@ def test_withdraw__more_than_the_holder_has(side: Side) -> None:
         side.pool.withdraw(side.whole(5) + 1, lender, lender, sender=lender)
 
 
+@pytest.mark.parametrize("charged", [1_000, 400], ids=["charged", "uncharged"])
+def test_withdraw__more_than_there_is(side: Side, charged: int) -> None:
+    """There is cash, of which the virtual shares or the fee have a part."""
+    lender = side.lend(500)
+    side.asset.mint(side.pool, side.whole(500), sender=lender)
+    side.set_totals(cash=side.whole(1_000), charged_assets=side.whole(charged))
+    claimed = side.pool.totalAssets()
+    assert claimed == side.whole(1_000) - side.whole(1_000 - charged) // 10
+    worth = side.pool.maxWithdraw(lender)
+    assert worth < claimed
+    shares = side.pool.totalSupply()
+    for assets in (side.whole(1_000), claimed, worth + 1):
+        assert side.pool.previewWithdraw(assets) > shares
+        with reverts("insufficient balance"):
+            side.pool.withdraw(assets, lender, lender, sender=lender)
+    side.pool.withdraw(worth, lender, lender, sender=lender)
+
+
 def test_withdraw__at_a_risen_price(side_of_decimals: Side) -> None:
     side = side_of_decimals
     lender, receiver = side.lend(1_000), side.evm.account("receiver")
@@ -75,7 +93,8 @@ def test_withdraw__at_a_risen_price(side_of_decimals: Side) -> None:
     expect_event(receipt, "Transfer", side.pool, sender=lender, receiver=ZERO_ADDRESS, value=shares)
     assert balances.changes(lender) == (0, -shares)
     assert balances.changes(receiver) == (amount, 0)
-    assert balances.changes(side.pool) == (-amount, before.reserve_shares)
+    assert balances.changes(side.pool) == (-amount, 0)
+    assert side.pool.state().charged_assets == before.charged_assets - amount
     assert totals(side.pool) == (
         before.supply_assets - amount,
         before.supply_shares - shares,
