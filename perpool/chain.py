@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -672,10 +673,13 @@ class Chain:
         try:
             yield
         except (OSError, requests.RequestException, Web3Exception) as error:
-            endpoint = getattr(self.provider, "endpoint_uri", None) or getattr(
-                self.provider, "ipc_path", ""
-            )
-            raise ChainError(f"no answer from {endpoint}: {error}; is the node running?") from error
+            uri = getattr(self.provider, "endpoint_uri", None)
+            # paths and queries of URLs carry keys, and so do the texts of errors about them
+            node = _host(str(uri)) if uri else getattr(self.provider, "ipc_path", "")
+            raise ChainError(
+                f"no answer from {node} ({type(error).__name__}): is the node running? "
+                "Name another with --rpc"
+            ) from None
 
     def _result(self, method: str, answer: Mapping[str, Any]) -> Any:
         error = answer.get("error")
@@ -692,6 +696,13 @@ class Chain:
             said = message.removeprefix("EVM error").strip()
             raise Reverted(_fault(said), fault=f"{_fault(said)}: {said}")
         raise ChainError(f"the node refused {method}: {message}")
+
+
+def _host(uri: str) -> str:
+    """Scheme, host and port of a URL, without credentials."""
+    parts = urllib.parse.urlsplit(uri)
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname}{port}"
 
 
 def _artifact(contract: str | Artifact) -> Artifact:

@@ -376,7 +376,7 @@ def _read_candles(file: Path) -> tuple[Candle, ...]:
 
 @dataclass(frozen=True)
 class Regime:
-    """A stretch of a synthetic market, as the design's statistics describe real ones."""
+    """A stretch of a synthetic market, with the statistics of real ones."""
 
     name: str
     funding: float
@@ -449,7 +449,7 @@ class _Walk:
 
 
 def synthetic_market(start: int, end: int, *, seed: int = 1, symbol: str = "SYN") -> MarketHistory:
-    """A market with the design's statistics: bull runs, spikes, negative stretches, one crash.
+    """A market with the statistics of real ones: bull runs, spikes, negative stretches, one crash.
 
     The crash comes late in the range, a fall of a third within three hours and half of it back.
     A venue here settles every 8 hours, and every 4 while funding is beyond 100 % a year either

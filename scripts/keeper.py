@@ -2,8 +2,8 @@
 
     ape run keeper --network ethereum:sepolia:node --reporter r1 --reporter r2 --reporter r3 \
         --submitter gas
-    ape run keeper --network ethereum:local:foundry --reporter TEST::1 --reporter TEST::2 \
-        --reporter TEST::3 --source history --data data --once
+    ape run keeper --network ethereum:local:foundry --reporter TEST::2 --reporter TEST::3 \
+        --reporter TEST::4 --source history --data DIR --once
 
 See `perpool.keeper`, and `perpool keeper run` for the same with keystore files.
 """

@@ -64,7 +64,7 @@ def _percent(number: int) -> int:
 
 
 def leg(min_debt: int) -> tuple[int, ...]:
-    """IPool.LegParameters with design.md's defaults."""
+    """IPool.LegParameters with `perpool.deployment`'s defaults."""
     return (
         _percent(2),  # base rate
         _percent(8),  # slope 1

@@ -31,10 +31,18 @@ CAP = 10**30
 TWAP_OBSERVATIONS = 60
 """The v3 pool's memory: an hour, where it trades every minute."""
 
+_NO_LEDGER = (
+    "share_token[accounts := accounts, ledger := ledger, ",
+    "share_token[accounts := accounts, ",
+)
 HOOKLESS = {
     "contracts/modules/accounts.vy": [("flags & packing.HOOK_FLAG != 0", "False")],
     # a transfer of shares looks at the flags for the hook alone
-    "contracts/modules/share_token.vy": [("ledger._flags()", "0")],
+    "contracts/modules/share_token.vy": [
+        ("flags & packing.HOOK_FLAG == 0", "True"),
+        ("ledger._flags()", "0"),
+        ("uses: ledger\n", ""),
+    ],
 }
 """What to change in the pools' sources to compile the hook out."""
 
@@ -482,7 +490,11 @@ def run(chain: Chain, *, with_hook_cost: bool = True) -> Figures:
 
 def hookless() -> tuple[Artifact, Artifact]:
     """(reverse pool, forward pool) that know of no hook."""
-    return compile_patched("ReversePool", HOOKLESS), compile_patched("ForwardPool", HOOKLESS)
+    reverse, forward = (
+        compile_patched(name, {**HOOKLESS, f"contracts/{name}.vy": [_NO_LEDGER]})
+        for name in ("ReversePool", "ForwardPool")
+    )
+    return reverse, forward
 
 
 def _beyond(plain: Mapping[str, int], measured: Mapping[str, int]) -> dict[str, int]:

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 DAY = 86_400
 ENTER_CARRY, LEAVE_CARRY = 0.20, 0.05
-"""Funding EMA at which hedged holders come and go, as the design's replays suggest."""
+"""Funding EMA at which hedged holders come and go. Between them lies what carry costs."""
 SHORTEST_STAY = 3 * DAY
 CEILING = 0.55
 """LTV up to which hedged holders borrow margin; past it they sell tokens for it."""

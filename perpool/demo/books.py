@@ -65,6 +65,11 @@ class PoolBooks:
     """A pool's totals, accrued to now."""
 
     assets: int
+    """What the shares claim."""
+    uncharged_fee: int
+    """Of cash and debt, what is to become shares of the reserve."""
+    lenders: int
+    """What the shares of all lenders and of the reserve are worth, each rounded down."""
     shares: int
     debt: int
     debt_shares: int
@@ -73,12 +78,14 @@ class PoolBooks:
     collateral: int
     """What it holds of its collateral token."""
     reserve: int
+    """What its shares are worth, and the fee not charged yet."""
     funding_wad: int
     funding_time: int
 
     @property
     def utilisation(self) -> float:
-        return self.debt / self.assets if self.assets else 0.0
+        lent = self.assets + self.uncharged_fee
+        return self.debt / lent if lent else 0.0
 
 
 @dataclass(frozen=True)
@@ -198,12 +205,15 @@ class Bookkeeper:
             pools={
                 leg: PoolBooks(
                     assets=state.supply_assets,
+                    uncharged_fee=_uncharged_fee(state),
+                    lenders=reserve
+                    + sum(lent[name] for name, lent_to in self.lenders.items() if lent_to == leg),
                     shares=state.supply_shares,
                     debt=state.debt_assets,
                     debt_shares=state.debt_shares,
                     cash=own[leg][0],
                     collateral=own[leg][1],
-                    reserve=reserve,
+                    reserve=reserve + _uncharged_fee(state),
                     funding_wad=state.funding_wad,
                     funding_time=state.funding_time,
                 )
@@ -244,6 +254,12 @@ class Bookkeeper:
         self.checks += 1
 
 
+def _uncharged_fee(state: Any) -> int:
+    """By the pool's own rule: the fee's part of interest since it was last charged."""
+    interest = state.cash + state.debt_assets - state.charged_assets
+    return int(interest * (state.flags >> 8) // 1000)
+
+
 def _debt_shares(position: Any) -> int:
     """Of a position of either pool."""
     return int(getattr(position, "debt_shares", position[1]))
@@ -253,8 +269,9 @@ def faults(books: Books, minted: tuple[int, int], exchange_wallet: int) -> list[
     """Every equation that does not hold.
 
     Total supplies are what was minted, and what all accounts hold together. Each pool holds exactly
-    its cash and the sum of its positions' collateral. Shares and debt shares of all accounts are
-    the pools' totals. The exchange's wallet is what its books say.
+    its cash, which is claims and fee less debt, and the sum of its positions' collateral. Shares
+    and debt shares of all accounts are the pools' totals, and the shares are worth the claims but
+    for a unit each of rounding. The exchange's wallet is what its books say.
     """
     everybody = books.holdings.values()
     reverse, forward = books.pools["reverse"], books.pools["forward"]
@@ -264,8 +281,14 @@ def faults(books: Books, minted: tuple[int, int], exchange_wallet: int) -> list[
         "tokens minted": (books.minted[1], minted[1]),
         "USDT of all accounts": (books.found[0], books.minted[0]),
         "tokens of all accounts": (books.found[1], books.minted[1]),
-        "cash of the reverse pool": (reverse.cash, reverse.assets - reverse.debt),
-        "cash of the forward pool": (forward.cash, forward.assets - forward.debt),
+        "cash of the reverse pool": (
+            reverse.cash,
+            reverse.assets + reverse.uncharged_fee - reverse.debt,
+        ),
+        "cash of the forward pool": (
+            forward.cash,
+            forward.assets + forward.uncharged_fee - forward.debt,
+        ),
         "collateral of the reverse pool": (
             reverse.collateral,
             sum(h.collateral for h in everybody),
@@ -280,8 +303,15 @@ def faults(books: Books, minted: tuple[int, int], exchange_wallet: int) -> list[
         "debt shares of the forward pool": (books.share_sums["forward"][1], forward.debt_shares),
         "wallet of the perp exchange": (exchange.usdt, exchange_wallet),
     }
-    return [
+    found_faults = [
         f"{name}: found {found}, expected {expected}"
         for name, (found, expected) in equations.items()
         if found != expected
     ]
+    for leg, pool in books.pools.items():
+        # every lender, the reserve and the virtual shares
+        if not 0 <= pool.assets - pool.lenders <= len(books.holdings) + 2:
+            found_faults.append(
+                f"claims on the {leg} pool: found {pool.lenders}, expected {pool.assets}"
+            )
+    return found_faults

@@ -76,7 +76,7 @@ def first_line(history: MarketHistory) -> str:
     span = f"{iso(history.settlements[0].time)} to {iso(history.settlements[-1].time)}"
     if history.synthetic:
         return (
-            f"No data folder: replaying {history.origin} with the design's statistics, "
+            f"No data folder: replaying {history.origin} with the statistics of real ones, "
             f"{span} (name a folder with --data)"
         )
     return f"Replaying {history.symbol}, {span}, from {history.origin}"

@@ -34,7 +34,7 @@ from perpool.deployment import ChainSender
 from perpool.history import DAY, HOUR, MarketHistory, Settlement
 from perpool.keeper.chain import Contracts
 from perpool.keeper.loop import Keeper
-from perpool.keeper.model import ReportFunding, ReportPrice
+from perpool.keeper.model import Policy, ReportFunding, ReportPrice
 from perpool.keeper.sources import HistorySource
 
 EXCHANGE_CAPITAL = 20_000_000
@@ -206,6 +206,7 @@ class Replay:
             Contracts.of_record(ChainSender(stage.chain, SUBMITTER), stage.record),
             HistorySource.of(history),
             stage.reporters,
+            policy=Policy(min_venues=1),
             clock=lambda: stage.chain.timestamp,
         )
         self._minted = (0, 0)

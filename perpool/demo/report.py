@@ -66,7 +66,7 @@ def write_report(results: Results, summary: Summary, path: Path) -> None:
 
 def _lead(summary: Summary) -> str:
     what = (
-        f"A synthetic market with the design's statistics (seed {summary.seed})"
+        f"A synthetic market with the statistics of real ones (seed {summary.seed})"
         if summary.synthetic
         else "Recorded funding and prices"
     )

@@ -171,8 +171,8 @@ def _outside(name: str, value: Decimal, low: str, high: str) -> list[str]:
 class Leg(_Section):
     """The immutable numbers of one pool, its caps and its fee.
 
-    The defaults are the design's; IPool.LegParameters has the same names and their meaning. Amounts
-    are in the pool's asset: USDT in the reverse pool, tokens in the forward pool.
+    The defaults are for a liquid altcoin; IPool.LegParameters has the same names and their meaning.
+    Amounts are in the pool's asset: USDT in the reverse pool, tokens in the forward pool.
     """
 
     base_rate: Percent = Decimal("0.02")

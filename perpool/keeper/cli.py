@@ -54,9 +54,20 @@ def source_options(command: Command) -> Command:
         ),
         click.option("--data", type=click.Path(path_type=Path), help="Data folder, for history."),
         click.option("--market", "symbols", multiple=True, help="Default: all of the deployment."),
-        click.option("--min-venues", default=None, type=int, help="Default: 1 of history, else 2."),
+        click.option(
+            "--min-venues",
+            type=click.IntRange(min=1),
+            help="Fewer readings than this, and nothing is reported. Default: 3 of exchanges, "
+            "since the median of two is moved by either; 1 of history.",
+        ),
         click.option("--once", is_flag=True, help="One round, then end."),
-        click.option("--every", default=60, show_default=True, help="Seconds between rounds."),
+        click.option(
+            "--every",
+            type=click.IntRange(min=1),
+            default=60,
+            show_default=True,
+            help="Seconds between rounds.",
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -88,7 +99,7 @@ def build_keeper(
     """A keeper of some or all markets of a deployment. Raises one of ERRORS."""
     contracts = Contracts.of_record(sender, record, symbols or None)
     source = build_source(sources, data, list(contracts.markets))
-    least = min_venues or (1 if HISTORY in sources else 2)
+    least = min_venues or (1 if HISTORY in sources else 3)
     return Keeper(contracts, source, signers, policy=Policy(min_venues=least), clock=clock)
 
 

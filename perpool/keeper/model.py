@@ -133,7 +133,7 @@ class MarketState:
 class Policy:
     """When something is worth a transaction."""
 
-    min_venues: int = 1
+    min_venues: int = 3
     """Fewer readings than this, and nothing is reported."""
     funding_heartbeat: timedelta = timedelta(hours=1)
     funding_threshold: Decimal = Decimal("0.1")

@@ -86,7 +86,6 @@ REMEDIES = {
         "oracle agree, or allow more slippage where the limit is yours."
     ),
     "unknown swapper": "Use an adapter of the factory's list; the SDK's own is on it.",
-    "bad swap": "The adapter brought too little: use another route.",
     "bad route": "A route is token, fee in 3 bytes, token, and so on.",
     "wrong tokens in route": "The route has to lead from the input to the output token.",
     "no such pool": "There is no Uniswap pool of these tokens and fee: choose another fee.",
@@ -105,6 +104,26 @@ REMEDIES = {
         "collateral and lending go on."
     ),
     "no such round": _PRICE,
+    # reports
+    "below quorum": "Fewer reporters signed than the oracle asks for: collect more signatures.",
+    "unknown or repeated signer": (
+        "A signature is not by one of the oracle's reporters, or one signed twice: check the keys, "
+        "the chain and the oracle's address."
+    ),
+    "reporters not ascending": "Order the signatures by the reporters' addresses.",
+    "report from the future": "The observation is later than the newest block: check the clock.",
+    "report too old": "The observation is past the oracle's limit: observe and sign anew.",
+    "round too soon": "The price feed took a round a moment ago: wait for its spacing.",
+    "wrong number of values": "Every reporter signs one value for each token of the round.",
+    # the factory's owner
+    "not owner or guardian": "Only the factory's owner or its guardian may.",
+    "unknown pool": "The factory has made no such pool: check the address.",
+    "unknown hook": "Allow the hook at the factory first.",
+    "fee too high": "The fee is at most 25 %.",
+    "nothing requested": "Call `request_reserve_withdrawal` first, and wait for the delay.",
+    "request expired": "Call `request_reserve_withdrawal` again, and wait for the delay.",
+    "reserve locked": "Wait for the delay, and leave the reserve its floor.",
+    "market exists": "There is a market of exactly these parameters: use it.",
 }
 """Reason of a revert -> what to do."""
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, ClassVar
 
 from perpool.abi import load_abi
@@ -100,6 +101,10 @@ class Pool:
         raise NotImplementedError
 
     # -- reading --
+
+    @cached_property
+    def _share_decimals(self) -> int:
+        return int(self.contract.decimals())
 
     def status(self) -> PoolStatus:
         """The pool as of now."""
@@ -230,7 +235,7 @@ class Pool:
             account=view.account,
             market=self.context.symbol,
             leg=self.leg,
-            shares=from_units(view.shares, self.contract.decimals()),
+            shares=from_units(view.shares, self._share_decimals),
             lent=self.asset.amount(view.shares_worth),
             collateral=self.collateral_token.amount(view.collateral),
             debt=self.asset.amount(view.debt),
@@ -260,12 +265,12 @@ class Pool:
             reasons.append("paused")
         if view.total_debt + debt > view.debt_cap:
             reasons.append("debt cap")
+        if 0 < owed < view.config.leg.min_debt:
+            reasons.append("below minimum debt")
         if not view.prices.has_bounds:
             reasons.append("stale price" if not view.prices.has_price else "prices disagree")
         elif not allowed:
             reasons.append("unhealthy position")
-        if 0 < owed < view.config.leg.min_debt:
-            reasons.append("below minimum debt")
         return [Problem(reason, remedy_for(reason)) for reason in reasons]
 
 
