@@ -91,15 +91,22 @@ class Comparison:
         return geometric_mean(self.ratios)
 
     def bars(self, hook: Mapping[str, int], submit_per_token: float) -> list[Bar]:
-        """All that has to be reached. `hook` is what it costs each operation with none attached."""
-        worst = max(hook, key=lambda name: hook[name])
+        """All that has to be reached.
+
+        `hook` is what it costs each operation with none attached; empty where it was not measured.
+        """
+        worst = max(hook, key=lambda name: hook[name], default=None)
         return [
             *(
                 Bar(f"{name} against the best peer's", self.ours[name], self.peers.best(name))
                 for name in self.ratios
             ),
             Bar("geometric mean of ours / best peer", self.mean, MEAN_RATIO),
-            Bar(f"a hook where none is attached, worst in {worst}", hook[worst], HOOK_GAS),
+            *(
+                [Bar(f"a hook where none is attached, worst in {worst}", hook[worst], HOOK_GAS)]
+                if worst is not None
+                else []
+            ),
             Bar("a token in a round of funding", submit_per_token, SUBMIT_GAS_PER_TOKEN),
         ]
 

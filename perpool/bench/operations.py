@@ -451,11 +451,6 @@ class Figures:
         return found
 
     @property
-    def worst_hook(self) -> int | None:
-        """The most that the hook costs any operation while none is attached; None: not measured."""
-        return max(self.hook.values()) if self.hook else None
-
-    @property
     def submit_per_token(self) -> float:
         """Gas a token of a funding round."""
         return self.others["funding_submit"] / ROUND_TOKENS

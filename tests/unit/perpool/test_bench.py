@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -149,8 +150,6 @@ def test_snapshot__names_circumstances() -> None:
     base = made.compared["deposit_repeat"]
     assert made.snapshot["deposit_repeat with caps"] == base + 2_100
     assert made.snapshot["transfer"] == 50_000
-    assert made.worst_hook == 30
-    assert Figures({}, {}, {}, {}, {}).worst_hook is None
 
 
 def test_read_snapshot(tmp_path: Path) -> None:
@@ -255,6 +254,29 @@ def test_command__check(bench: Bench) -> None:
     result = bench("--snapshot")
     assert "70,351" in plain(result), "accepting says what it accepts"
     assert bench("--check").exit_code == 0
+
+
+def test_command__check_holds_the_bars(bench: Bench) -> None:
+    bench.figures = figures(1.01)
+    assert bench("--snapshot").exit_code == 0
+    result = bench("--check")
+    assert result.exit_code == 1
+    assert "missed: deposit repeat against the best peer's" in plain(result)
+
+
+def test_readme__has_the_snapshot_s_figures() -> None:
+    """Gas, ratios and mean of the README are what `make bench` last gave."""
+    root = Path(__file__).parents[3]
+    snapshot = json.loads((root / "bench" / "gas_snapshot.json").read_text())["gas"]
+    peers = Peers.load()
+    ours = Comparison(peers, {name: snapshot[name] for name in peers.operations})
+    text = (root / "README.md").read_text()
+    rows = [line.split("|") for line in text.splitlines() if re.match(r"\| .* \| [\d,]+ \|", line)]
+    found = [(row[2].strip(), row[4].strip()) for row in rows]
+    assert found == [
+        (f"{snapshot[name]:,}", f"{ratio:.3f}") for name, ratio in ours.ratios.items()
+    ]
+    assert f"Geometric mean of the ratios: {ours.mean:.3f}." in text
 
 
 def test_command__no_anvil(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
