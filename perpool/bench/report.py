@@ -111,7 +111,7 @@ def notes(comparison: Comparison, figures: Figures) -> list[str]:
     return [
         f"a round of funding, 5 reporters and {ROUND_TOKENS} tokens:"
         f" {figures.submit_per_token:,.0f} gas a token",
-        "a transfer of shares reads nothing of the pool but the flag of the hook: a cold word, 2,100",
+        "a transfer of shares reads nothing of the pool but the hook's flag: 2,100 for a cold word",
         f"the peers' floor with this benchmark's USDT: {ours['pull_repeat']:,} to pull"
         f" (theirs {floor['pull_repeat']:,}), {ours['push_repeat']:,} to push"
         f" (theirs {floor['push_repeat']:,})",

@@ -273,9 +273,7 @@ def test_readme__has_the_snapshot_s_figures() -> None:
     text = (root / "README.md").read_text()
     rows = [line.split("|") for line in text.splitlines() if re.match(r"\| .* \| [\d,]+ \|", line)]
     found = [(row[2].strip(), row[4].strip()) for row in rows]
-    assert found == [
-        (f"{snapshot[name]:,}", f"{ratio:.3f}") for name, ratio in ours.ratios.items()
-    ]
+    assert found == [(f"{snapshot[name]:,}", f"{ratio:.3f}") for name, ratio in ours.ratios.items()]
     assert f"Geometric mean of the ratios: {ours.mean:.3f}." in text
 
 
