@@ -1,4 +1,4 @@
-"""Lint Vyper sources with natrix's rules.
+"""Lint Vyper sources with natrix's rules, and find imports that nothing uses.
 
 natrix's own command stops at modules that `uses:` more than one other module, because it asks the
 compiler for facts that only a whole contract has. Only the rule on memory needs them.
@@ -6,6 +6,7 @@ compiler for facts that only a whole contract has. Only the rule on memory needs
 
 from __future__ import annotations
 
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,11 +33,22 @@ def lint(path: Path) -> list[Issue]:
     return [issue for issue in issues if issue.code not in IGNORED]
 
 
+def unused_imports(source: str) -> list[str]:
+    """Names that a file imports and does not mention outside comments."""
+    code = re.sub(r'""".*?"""|#[^\n]*', "", source, flags=re.DOTALL)
+    imported = re.findall(r"^(?:from \S+ )?import (?:\S+ as )?(\w+)$", code, flags=re.MULTILINE)
+    code = re.sub(r"^(?:from|import) .*$", "", code, flags=re.MULTILINE)
+    return [name for name in imported if not re.search(rf"\b{name}\b", code)]
+
+
 def _attempt(path: Path) -> list[str]:
+    unused = [f"{name} is imported and not used" for name in unused_imports(path.read_text())]
     try:
-        return [f"{issue.code} line {issue.position}: {issue.message}" for issue in lint(path)]
+        return unused + [
+            f"{issue.code} line {issue.position}: {issue.message}" for issue in lint(path)
+        ]
     except Exception as error:
-        return [str(error)]
+        return [*unused, str(error)]
 
 
 @click.command(help=__doc__)

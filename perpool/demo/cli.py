@@ -47,7 +47,7 @@ KEPT_STATES = 64
 
 
 def find_data(named: Path | None) -> DataFolder | None:
-    """The data folder: --data, PERPOOL_DATA, data/ here, or ../shared/data beside the clone.
+    """The data folder: --data, PERPOOL_DATA, data/ here, or shared/data beside the checkout.
 
     None where nothing was named and there is none. Raises HistoryError where what was named is no
     data folder.
@@ -137,8 +137,8 @@ def write_results(results: Results, folder: Path) -> Summary:
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Data folder. Default: $PERPOOL_DATA, data/, ../shared/data; without any of them the "
-    "market is synthetic.",
+    help="Data folder. Default: $PERPOOL_DATA, data/ in the checkout, or shared/data beside it; "
+    "without any of them the market is synthetic.",
 )
 @click.option("--seed", default=1, show_default=True, help="Of the actors' dice.")
 @click.option("--hourly", metavar="DAY", help="Day to step hourly. Default: the wildest one.")

@@ -439,6 +439,11 @@ class DeploymentConfig(_Section):
             )
         if self.chain_id not in TEST_CHAINS:
             faults += self._well_known()
+            if self.owner == "deployer":
+                faults.append(
+                    "owner: a key that deploys may not own what holds money; name a timelock or a "
+                    "multisignature wallet"
+                )
         if not self.markets:
             faults.append("there are no markets: add a table [markets.SYMBOL]")
         named = [("usdt", self.usdt)]

@@ -24,7 +24,7 @@ from web3.types import Nonce
 from web3.utils.address import get_create_address
 
 from perpool.build import BLUEPRINT_PREFIX, Artifact
-from perpool.deployment.config import LOCAL_CHAINS, DeploymentConfig
+from perpool.deployment.config import LOCAL_CHAINS, TEST_CHAINS, DeploymentConfig
 from perpool.deployment.encoding import creation_code, function, to_json
 from perpool.deployment.plan import (
     Call,
@@ -111,6 +111,11 @@ class Deployment:
         """Do what has not been done yet. Raises DeploymentError, after which a run can resume."""
         self._verify()
         self._commit = current_commit()
+        if self.config.chain_id not in TEST_CHAINS and self._commit.endswith("-dirty"):
+            raise DeploymentError(
+                "contracts or interfaces differ from the last commit: what stands on a main "
+                "network has to be found again, so commit first"
+            )
         self._adopt_pending()
         self.record.deployer = self.record.deployer or self.sender.address
         self.record.owner = self.plan.owner

@@ -190,7 +190,17 @@ def run(  # noqa: PLR0917 - one for each option
     once: bool,
     every: int,
 ) -> None:
-    """Read a source, sign as the reporters, submit, and sync the pools."""
+    """Read a source, sign as the reporters, submit, and sync the pools.
+
+    The password of all keystores is PERPOOL_KEYSTORE_PASSWORD, or is asked for. A reporter needs no
+    ether, the submitter does.
+
+    \b
+        perpool keeper run --rpc $SEPOLIA_RPC_URL --deployment deployments/sepolia.json \\
+            --reporter r1.json --reporter r2.json --reporter r3.json --once
+        perpool keeper run --rpc http://127.0.0.1:8545 --deployment deployments/local.json \\
+            --reporter r1.json --reporter r2.json --reporter r3.json --source history --data DIR
+    """
     try:
         record = Record.read(deployment)
         password = read_password()

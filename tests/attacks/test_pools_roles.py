@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from eth_account import Account as EthAccount
 from eth_utils import keccak
 
-from perpool.build import compile_contract
-from perpool.evm import Account, Evm, Reverted, reverts
+from perpool.build import BLUEPRINT_PREFIX, compile_contract
+from perpool.evm import Account, Contract, Evm, Reverted, reverts
 from perpool.reference.ledger import HOOKED, PAUSED
 from tests.attacks.pools import FORWARD, market_without, weakened
 from tests.market import MAX, Market
@@ -95,6 +97,25 @@ def test_blueprint_is_no_pool(evm: Evm) -> None:
                 call(blueprint)
             assert caught.value.reason == "InvalidInstruction"
         assert evm.code(address) == code
+
+
+def initialise(evm: Evm, market: Market, blueprint: Contract) -> int:
+    """Let the blueprint run its own constructor for a false factory; what its clock says then."""
+    user = evm.deploy("BlueprintUser")
+    with contextlib.suppress(Reverted):
+        user.start(blueprint, market.forward.config())
+    layout = compile_contract("ForwardPool").storage_layout["storage_layout"]
+    return evm.storage(blueprint, layout["ledger"]["clock_word"]["slot"])
+
+
+def test_blueprint_is_not_to_be_initialised(evm: Evm) -> None:
+    """Its preamble alone stops it: the same code without runs for whoever calls."""
+    market = market_without(evm)
+    address = market.factory.blueprints()[1]
+    assert initialise(evm, market, evm.at(FORWARD, address)) == 0
+
+    evm.set_code(address, evm.code(address).removeprefix(BLUEPRINT_PREFIX))
+    assert initialise(evm, market, evm.at(FORWARD, address)) > 0
 
 
 def rob_as_a_factory(market: Market) -> int:

@@ -20,6 +20,15 @@ def create(blueprint: address, config: IPool.Config, salt: bytes32) -> address:
 
 
 @external
+def start(blueprint: address, config: IPool.Config):
+    """
+    @notice Calls the blueprint itself, as its factory would be called.
+    """
+    self.config = config
+    raw_call(blueprint, b"")
+
+
+@external
 @view
 def pool_config() -> (IPool.Config, String[32]):
     """

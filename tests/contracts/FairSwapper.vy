@@ -7,7 +7,6 @@
 @notice A stand-in for an adapter and its venue in one, exact to the last unit: it trades out of what it holds, at a
         price and a spread that anyone has set, always rounding for itself. It can be told to deliver less than asked.
 """
-from ethereum.ercs import IERC20
 from contracts.modules import tokens
 from interfaces import ISwapper
 

@@ -20,12 +20,13 @@ from pathlib import Path
 
 import pytest
 
+from perpool.demo.cli import find_data
 from perpool.evm import Contract, Evm
 from perpool.reference import oracle as reference
 from perpool.reports import Domain, rate_units, unpack_rates
 from tests.oracles import Panel, token_list
 
-DATA = Path(__file__).parents[3] / "shared/data/multivenue_funding_2025-08_2026-08.csv.gz"
+FILE = "multivenue_funding_2025-08_2026-08.csv.gz"
 START = 1_759_968_000  # 2025-10-09 00:00 UTC
 HOURS = 96
 HOUR = 3_600
@@ -58,10 +59,10 @@ class History:
         return {venue: rate for venue, (time, rate) in last.items() if time > at - 8 * HOUR}
 
 
-def recorded() -> History:
-    """The real prints. Raises FileNotFoundError without the data folder."""
+def recorded(file: Path) -> History:
+    """The real prints."""
     prints: Prints = defaultdict(lambda: defaultdict(list))
-    with gzip.open(DATA, "rt") as lines:
+    with gzip.open(file, "rt") as lines:
         for row in csv.DictReader(lines):
             time = int(row["ts"])
             if START - 12 * HOUR <= time <= START + HOURS * HOUR:
@@ -90,7 +91,8 @@ def made_up() -> History:
 
 @pytest.fixture(scope="module")
 def history() -> History:
-    return recorded() if DATA.exists() else made_up()
+    folder = find_data(None)
+    return recorded(folder.path / FILE) if folder else made_up()
 
 
 def row(history: History, symbol: str, reporter: int, at: int) -> int | None:

@@ -44,6 +44,14 @@ def test_connect__nobody_there(tmp_path_factory: pytest.TempPathFactory) -> None
         Chain.connect(str(tmp_path_factory.mktemp("none") / "ipc"), timeout=2)
 
 
+def test_connect__keys_of_the_url_are_not_repeated() -> None:
+    with pytest.raises(ChainError) as caught:
+        Chain.connect("http://user:HUSH@127.0.0.1:1/v3/HUSH?key=HUSH", timeout=2)
+    assert "http://127.0.0.1:1 " in str(caught.value)
+    assert "HUSH" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
 def test_connect__unknown_scheme() -> None:
     with pytest.raises(ChainError, match="IPC socket"):
         Chain.connect("ws://127.0.0.1:1")

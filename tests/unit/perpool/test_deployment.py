@@ -26,6 +26,7 @@ from perpool.deployment import (
     load_config,
     parse_config,
 )
+from perpool.deployment import run as run_module
 from perpool.evm import Account, Contract, Evm, Reverted, reverts
 from tests.market import NO_BLOCK_CAP, NO_CAP, WAD, Leg, wad
 
@@ -122,6 +123,13 @@ def contracts(evm: Evm, record: Record) -> dict[str, Contract]:
 def test_config__examples_are_valid() -> None:
     for name in ("local", "sepolia"):
         assert load_config(EXAMPLES / f"{name}.toml").markets
+
+
+def test_config__who_deploys_owns_nothing_on_a_main_network(data: dict[str, Any]) -> None:
+    data["chain_id"] = 1
+    with pytest.raises(ConfigError) as caught:
+        parse_config(data)
+    assert any(fault.startswith("owner: a key that deploys") for fault in caught.value.faults)
 
 
 def test_config__mainnet_example_is_refused_until_its_accounts_are_replaced() -> None:
@@ -370,6 +378,19 @@ def test_run__given_tokens_and_chainlink_feeds(
     assert found["PoolFactory"].market_count() == 2
     assert "TKN.price_feed" not in record.contracts
     assert record.markets["TKN2"]["price_feed"] == feed.address
+
+
+def test_run__not_from_changed_contracts_on_a_main_network(
+    data: dict[str, Any], sender: EvmSender, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "TEST_CHAINS", frozenset())
+    monkeypatch.setattr(run_module, "current_commit", lambda: "a" * 40 + "-dirty")
+    with pytest.raises(DeploymentError, match="commit first"):
+        deploy(data, sender, path)
+    assert sender.sent == 0
+
+    monkeypatch.setattr(run_module, "current_commit", lambda: "a" * 40)
+    assert deploy(data, sender, path).sent > 0
 
 
 def test_run__a_second_time_sends_nothing(
@@ -630,6 +651,7 @@ def test_plan__uniswap_factory_without_code_on_a_public_chain(
     usdt, token = evm.deploy("UsdtLike", 6), evm.deploy("UsdtLike", 18)
     del data["test_tokens"]
     data |= {"chain_id": 1, "usdt": usdt.address, "uniswap": {"factory": "0x" + 40 * "1"}}
+    data["owner"] = usdt.address
     data["markets"]["ADA"]["token"] = token.address
     with pytest.raises(ConfigError, match=r"uniswap\.factory: there is no code"):
         Deployment(parse_config(data), EvmSender(evm, evm.account("deployer")), path)
