@@ -15,7 +15,6 @@
 @dev ROUNDING. Salt and addresses only; the reserve's floor is rounded up.
 """
 from ethereum.ercs import IERC20Detailed
-from ethereum.ercs import IERC4626
 from interfaces import IPool
 from interfaces import IPoolFactory
 from snekmate.auth import ownable
@@ -24,24 +23,23 @@ from snekmate.utils import create2
 from contracts.modules import factory_errors as errors
 from contracts.modules import market_rules
 from contracts.modules import packing
-from contracts.modules import wad_math
+from contracts.modules import reserve_requests
 
 implements: IPoolFactory
 
 initializes: ownable
 initializes: ownable_2step[ownable := ownable]
+initializes: reserve_requests
 
 exports: (
     ownable_2step.owner,
     ownable_2step.pending_owner,
     ownable_2step.transfer_ownership,
     ownable_2step.accept_ownership,
+    reserve_requests.reserve_request,
 )
 
 MAX_FEE_PERMILLE: constant(uint256) = 250
-RESERVE_DELAY: constant(uint256) = 7 * 86400
-# after which a request has to be made anew, so that none lies ready for ever
-RESERVE_WINDOW: constant(uint256) = 7 * 86400
 # Virtual shares are 10**min(6, 24 - decimals) an asset: inflating the price of an empty pool's shares costs this many times
 # what it can take, and no token of up to 24 decimals overflows 128 bits.
 MAX_OFFSET: constant(uint256) = 6
@@ -52,11 +50,6 @@ FORWARD_BLUEPRINT: immutable(address)
 REVERSE_HASH: immutable(bytes32)
 FORWARD_HASH: immutable(bytes32)
 OPERATORS: immutable(address)
-
-
-struct ReserveRequest:
-    shares: uint256
-    ready_at: uint256
 
 
 struct LiquidationSwapper:
@@ -73,7 +66,6 @@ market_count: public(uint256)
 markets: HashMap[uint256, IPoolFactory.Market]
 
 liquidation_swappers: HashMap[address, LiquidationSwapper]
-reserve_requests: HashMap[address, ReserveRequest]
 
 # what a pool's constructor reads, only while one is being created
 pending_config: transient (IPool.Config)
@@ -286,9 +278,7 @@ def request_reserve_withdrawal(pool: address, shares: uint256):
     @notice Announces that up to `shares` of a pool's reserve will be taken; replaces an earlier request.
     """
     self._check_owner_of(pool)
-    ready_at: uint256 = block.timestamp + RESERVE_DELAY
-    self.reserve_requests[pool] = ReserveRequest(shares=shares, ready_at=ready_at)
-    log IPoolFactory.ReserveWithdrawalRequested(pool=pool, shares=shares, ready_at=ready_at)
+    reserve_requests._request(pool, shares)
 
 
 @external
@@ -299,29 +289,7 @@ def withdraw_reserve(pool: address, receiver: address) -> uint256:
     @return Assets, rounded down.
     """
     self._check_owner_of(pool)
-    assert receiver != empty(address) and receiver != pool, errors.BAD_RECEIVER
-    request: ReserveRequest = self.reserve_requests[pool]
-    assert request.shares > 0, errors.NOTHING_REQUESTED
-    assert block.timestamp >= request.ready_at, errors.RESERVE_LOCKED
-    assert block.timestamp < request.ready_at + RESERVE_WINDOW, errors.REQUEST_EXPIRED
-    self.reserve_requests[pool] = empty(ReserveRequest)
-    assets: uint256 = extcall IPool(pool).withdraw_reserve(request.shares, receiver)
-    state: IPool.State = staticcall IPool(pool).state()
-    leg: IPool.LegParameters = (staticcall IPool(pool).config()).leg
-    kept: uint256 = staticcall IERC4626(pool).convertToAssets(state.reserve_shares)
-    assert kept >= wad_math._share_of_up(
-        state.supply_assets, leg.reserve_floor
-    ), errors.RESERVE_LOCKED
-    return assets
-
-
-@external
-@view
-def reserve_request(pool: address) -> (uint256, uint256):
-    """
-    @notice (shares asked for, earliest time to take them)
-    """
-    return self.reserve_requests[pool].shares, self.reserve_requests[pool].ready_at
+    return reserve_requests._withdraw(pool, receiver)
 
 
 # --- roles and lists
