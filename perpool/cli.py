@@ -139,7 +139,7 @@ def cli() -> None:
         perpool status                                      rates and funding
         perpool position 0xf39F...2266                      what an account has
         perpool quote borrow ADA 250 --collateral 1000      before borrowing
-        perpool quote short ADA 100 --margin 50             before shorting
+        perpool quote short ADA 100 --margin 100            before shorting
 
     Without options the deployment is deployments/local.json on http://127.0.0.1:8545.
     """
@@ -382,13 +382,15 @@ def short(  # noqa: PLR0917 - one for each option
     """Sell borrowed TOKENS of MARKET short.
 
     \b
-    Short 100 ADA on 50 USDT of margin:
-        perpool quote short ADA 100 --margin 50
+    Short 100 ADA on 100 USDT of margin:
+        perpool quote short ADA 100 --margin 100
     """
     try:
         tolerance = Decimal(slippage) / 100
     except ArithmeticError:
         raise click.BadParameter("write a number of percent", param_hint="--slippage") from None
+    if not 0 <= tolerance < 1:
+        raise click.BadParameter("write 0 to below 100 percent", param_hint="--slippage")
     if account:
         check_address(account, "--account")
     perpool = place.connect()

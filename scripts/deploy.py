@@ -69,7 +69,10 @@ def cli(alias: str | None, config: Path | None, output: Path | None, dry_run: bo
     config = config or repository_root() / "deploy" / f"{name}.toml"
     output = output or repository_root() / "deployments" / f"{config.stem}.json"
     try:
-        deployment = Deployment(load_config(config), ApeSender(load_account(alias)), output)
+        settings = load_config(config)
+        for warning in settings.warnings:
+            click.secho(f"warning: {warning}", fg="red", err=True)
+        deployment = Deployment(settings, ApeSender(load_account(alias)), output)
         if dry_run:
             show_plan(deployment)
         else:

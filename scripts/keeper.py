@@ -18,7 +18,7 @@ from ape.cli import ConnectedProviderCommand
 
 from perpool.build import repository_root
 from perpool.deployment import Record
-from perpool.deployment.ape import ApeSender, load_account, network_name
+from perpool.deployment.ape import AccountError, ApeSender, load_account, network_name
 from perpool.keeper.chain import next_block_time
 from perpool.keeper.cli import ERRORS, build_keeper, serve, source_options
 from perpool.keeper.signing import ApeSigner
@@ -63,5 +63,5 @@ def cli(  # noqa: PLR0917 - one for each option
             min_venues=min_venues,
         )
         serve(keeper, once=once, every=every)
-    except ERRORS as error:
+    except (*ERRORS, AccountError) as error:
         raise click.ClickException(str(error)) from error

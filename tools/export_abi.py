@@ -1,4 +1,4 @@
-"""Write perpool/abi/: the functions that the SDK calls, so that it needs no compiler.
+"""Write perpool/abi/: functions of the contracts, for the SDK and for wallets.
 
 python -m tools.export_abi            # write
 python -m tools.export_abi --check    # fail where a file is not what the contracts say
@@ -14,7 +14,18 @@ from pathlib import Path
 from perpool.build import compile_contract
 
 FOLDER = Path(__file__).resolve().parent.parent / "perpool" / "abi"
-CONTRACTS = ("ForwardPool", "Lens", "Operators", "PoolFactory", "ReversePool")
+CONTRACTS = (
+    "ForwardPool",
+    "FundingOracle",
+    "Lens",
+    "Operators",
+    "PoolFactory",
+    "PriceFeed",
+    "PriceOracle",
+    "ReversePool",
+    "TestToken",
+    "UniswapV3Swapper",
+)
 
 
 def content(contract: str) -> str:

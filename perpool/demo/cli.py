@@ -170,6 +170,12 @@ def demo(  # noqa: PLR0917 - one for each option
     if console.width < WIDTH:
         console = Console(width=WIDTH)
     try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.BadParameter(
+            f"no folder can be made there: {error}", param_hint="--output"
+        ) from None
+    try:
         first, last = parse_range(start, end)
         history = choose_history(find_data(data), market, first, last, seed)
         hourly_day = choose_hourly_day(history, hourly)

@@ -459,6 +459,11 @@ class DeploymentConfig(_Section):
                 faults.append(f"{place}: {token!r} is neither an address nor one of [test_tokens]")
         return faults
 
+    @property
+    def warnings(self) -> list[str]:
+        """What is fit for a rehearsal only."""
+        return self._well_known() if self.chain_id not in LOCAL_CHAINS else []
+
     def _well_known(self) -> list[str]:
         named = [("owner", self.owner), ("guardian", self.guardian)]
         named += [("reporters.addresses", each) for each in self.reporters.addresses]

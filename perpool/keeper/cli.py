@@ -106,13 +106,18 @@ def build_keeper(
 def serve(keeper: Keeper, *, once: bool, every: int) -> None:
     """One round, or rounds until the process is told to end.
 
-    Raises click.ClickException when the one round failed in part.
+    Raises click.ClickException when the one round failed in part, or had nothing to report.
     """
     if once:
         outcome = keeper.run_once()
         click.echo(describe(outcome))
         if outcome.failed:
             raise click.ClickException("; ".join(reason for _, reason in outcome.failed))
+        if outcome.unheard:
+            raise click.ClickException(
+                f"too few venues had a value for {', '.join(outcome.unheard)}: see the warnings "
+                "above; history has to cover the chain's own time"
+            )
         return
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -123,7 +128,7 @@ def serve(keeper: Keeper, *, once: bool, every: int) -> None:
 def describe(outcome: Outcome) -> str:
     """What a round did, in one line."""
     if not outcome.done:
-        return "nothing was due"
+        return "nothing was sent" if outcome.unheard else "nothing was due"
     counts: dict[str, int] = {}
     for action in outcome.done:
         name = type(action).__name__

@@ -63,7 +63,10 @@ class Keeper:
         values = self._observe(now)
         outcome = self._carry_out(decide.reports(self._states(now), values, self.policy, now))
         after = self._carry_out(decide.upkeep(self._states(now)))
-        return Outcome(outcome.done + after.done, outcome.failed + after.failed)
+        unheard = tuple(
+            each.market for each in values if each.funding is None or each.price is None
+        )
+        return Outcome(outcome.done + after.done, outcome.failed + after.failed, unheard)
 
     def run(self, every: timedelta, stop: threading.Event | None = None) -> None:
         """Rounds without end, until `stop` is set. A round that fails is logged."""

@@ -186,3 +186,5 @@ class Outcome:
     done: tuple[Action, ...] = ()
     failed: tuple[tuple[Action, str], ...] = field(default=())
     """Actions and the reason of each."""
+    unheard: tuple[str, ...] = ()
+    """Markets for which too few venues had a value."""

@@ -54,8 +54,8 @@ REMEDIES = {
     "insufficient collateral": "The position has less than that: see its `collateral`.",
     # pools
     "insufficient cash": (
-        "The pool has lent out almost all of its assets: take less, or wait for repayments and "
-        "deposits, which the high rate attracts."
+        "The pool holds less than that, because nobody has lent it more or because it is lent out: "
+        "take less, or wait for deposits and repayments."
     ),
     "supply cap": "The pool takes no more deposits for now: lend less, or ask the owner.",
     "debt cap": "The pool lends no more for now: borrow less, or wait for repayments.",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+import click
 import pytest
 import structlog
 from click.testing import CliRunner
@@ -25,7 +26,7 @@ from perpool.chain import Chain, Contract
 from perpool.deployment import ChainSender, Deployment, Record, load_config
 from perpool.history import HOUR, Candle, MarketHistory, Settlement
 from perpool.keeper.chain import Contracts, KeeperError
-from perpool.keeper.cli import PASSWORD_VARIABLE, keeper
+from perpool.keeper.cli import PASSWORD_VARIABLE, keeper, serve
 from perpool.keeper.loop import Keeper
 from perpool.keeper.model import (
     Observation,
@@ -200,9 +201,14 @@ def test_run_once__no_venue_no_report(setting: Setting) -> None:
     structlog.reset_defaults()  # a command run earlier in this process may have filtered warnings
     with capture_logs() as logs:
         outcome = Keeper.run_once(keeper_)
-    assert outcome == Outcome()
+    assert outcome == Outcome(unheard=("ADA",))
     assert [each["event"] for each in logs] == ["too few venues"]
     assert setting.oracle.funding(setting.token) == (0, 0)
+
+
+def test_serve__once_without_a_report_is_a_failure(setting: Setting) -> None:
+    with pytest.raises(click.ClickException, match="too few venues had a value for ADA"):
+        serve(setting.keeper(Silent()), once=True, every=60)
 
 
 def test_run_once__one_failure_does_not_stop_the_rest(setting: Setting) -> None:
