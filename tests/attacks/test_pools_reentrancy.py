@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from perpool import uniswap
-from perpool.evm import Contract, Evm, Reverted, reverts
+from perpool.evm import Account, Contract, Evm, Reverted, reverts
 from tests.attacks.pools import market_without
 from tests.market import MAX, Market
 
@@ -62,6 +62,41 @@ def test_deposit_within_a_deposit__weakened(evm: Evm) -> None:
     gain, successes = deposit_within_a_deposit(market)
     assert successes == [True, True]
     assert gain == market.tokens(100)
+
+
+def repay_with_a_gift(market: Market, pool: Contract, asset: Contract, borrower: Account) -> None:
+    """A part is repaid, and while the pool measures it, more than all that is owed is given to it.
+
+    Nothing but the debt is credited: the gift is nobody's.
+    """
+    puppet = puppet_with(market, tokens=market.tokens(1_000), usdt=market.usd(1_000))
+    asset.set_hook(puppet, sender=puppet)
+    before, gift = pool.accrued_state(), pool.debt_of(borrower)
+    puppet.prepare("before_transfer", [(asset, asset.mint.encode(pool, gift), False)])
+    puppet.run([(pool, pool.repay.encode(gift // 2, borrower), False)])
+    assert puppet.outcome()[0] == [True, True]
+    after = pool.state()
+    assert pool.debt_of(borrower) == 0
+    assert after.debt_assets == before.debt_assets - gift > 0
+    assert after.cash == before.cash + gift
+
+
+def test_gift_within_a_repayment(evm: Evm) -> None:
+    market = market_of_hooks(evm)
+    market.lend(tokens=market.tokens(10_000))
+    market.short("another", margin=market.usd(20_000), tokens=market.tokens(200))
+    shorter = market.short("shorter", margin=market.usd(20_000), tokens=market.tokens(100))
+    with evm.same_block():
+        repay_with_a_gift(market, market.forward, market.token, shorter)
+
+
+def test_gift_within_a_repayment__of_usdt(evm: Evm) -> None:
+    market = market_without(evm, usdt=evm.deploy("HookToken", 6))
+    market.lend(usdt=market.usd(10_000))
+    market.borrow("another", collateral=market.tokens(1_000), usdt=market.usd(200))
+    borrower = market.borrow("borrower", collateral=market.tokens(1_000), usdt=market.usd(100))
+    with evm.same_block():
+        repay_with_a_gift(market, market.reverse, market.usdt, borrower)
 
 
 @pytest.mark.parametrize("moment", ["before_transfer", "after_transfer"])
