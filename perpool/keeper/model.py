@@ -41,15 +41,26 @@ class Funding:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one venue says of one market; funding or price is None where it has none."""
+    """What one venue says of one market; None where it has no such value."""
 
     venue: str
     funding: Funding | None
-    price: Decimal | None
+    index_price: Decimal | None = None
+    """Of the spot markets that the venue follows."""
+    mark_price: Decimal | None = None
+    """By which the venue values positions."""
+    time: int | None = None
+    """Of the answer, by the venue's clock."""
 
     def __post_init__(self) -> None:
-        if self.price is not None and not (self.price.is_finite() and self.price > 0):
-            raise ReadingError(f"the price is {self.price}")
+        for name, price in (("index", self.index_price), ("mark", self.mark_price)):
+            if price is not None and not (price.is_finite() and price > 0):
+                raise ReadingError(f"the {name} price is {price}")
+
+    @property
+    def price(self) -> Decimal | None:
+        """The index price, which no order on the venue moves; the mark price where it has none."""
+        return self.mark_price if self.index_price is None else self.index_price
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,8 @@ class LeftOut:
 
     venue: str
     reason: str
+    kind: str = "unreachable"
+    """The reason's class, for a metric: "unreachable", "slow", "malformed", "stale", ..."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +83,22 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class Consensus:
+    """What several venues agree on."""
+
+    median: Decimal
+    spread: Decimal
+    """The largest value less the smallest: the further apart venues are, the less it says."""
+    venues: int
+
+
+@dataclass(frozen=True, slots=True)
 class Values:
-    """What the reporters sign of a market: medians over venues, None where there are too few."""
+    """What a reporter signs of a market; None where too few venues have a value."""
 
     market: str
-    funding: Decimal | None
-    price: Decimal | None
+    funding: Consensus | None
+    price: Consensus | None
 
 
 # -- on chain --
