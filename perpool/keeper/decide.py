@@ -1,81 +1,97 @@
-"""What to do: pure functions from state to actions.
-
-Reports come first; `upkeep` is decided on the state that they left behind.
-"""
+"""What to submit and to keep in step: pure functions from state to actions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 from perpool.keeper.model import (
     Action,
+    FundingFeed,
     MarketState,
     ObservePrice,
     Policy,
+    PriceRound,
     ReportFunding,
     ReportPrice,
+    Round,
     SyncFunding,
-    Values,
 )
+
+RATE_UNITS = 10**9
 
 
 def reports(
-    states: Sequence[MarketState], values: Sequence[Values], policy: Policy, now: int
-) -> list[Action]:
-    """The rounds to submit at a time.
+    states: Sequence[MarketState], rounds: Iterable[Round], policy: Policy
+) -> list[ReportFunding | ReportPrice]:
+    """The rounds to submit, out of those that are complete: the newest of each contract and tokens.
 
-    A funding round takes all markets that have a rate as soon as it is due for one of them: another
-    token in a round costs less than a round.
+    Prices come first, liquidations wait for them. A funding round goes with all its tokens as soon
+    as it is due for one of them: another token in a round costs less than a round.
     """
-    by_market = {each.market: each for each in values}
-    pairs = [(state, by_market[state.market]) for state in states if state.market in by_market]
-    actions: list[Action] = []
-    if any(_funding_due(state, value, policy, now) for state, value in pairs):
-        rates = tuple(
-            (state.market, value.funding)
-            for state, value in pairs
-            if value.funding is not None and state.funding.observed_at < now
-        )
-        actions.append(ReportFunding(now, rates))
-    actions += [
-        ReportPrice(state.market, now, value.price)
-        for state, value in pairs
-        if value.price is not None and _price_due(state, value, policy, now)
-    ]
-    return actions
+    newest: dict[tuple[str, tuple[str, ...]], Round] = {}
+    for each in sorted(rounds, key=lambda each: each.subject.observed_at):
+        newest[each.subject.contract, each.subject.tokens] = each
+    by_feed = {state.price_feed: state for state in states if state.price_feed is not None}
+    by_token = {state.token: state for state in states}
+    prices: list[ReportFunding | ReportPrice] = []
+    funding: list[ReportFunding | ReportPrice] = []
+    for each in newest.values():
+        market = by_feed.get(each.subject.contract)
+        if market is not None:
+            [price] = each.medians
+            if price is not None and _price_due(market.price, each, price, policy):
+                prices.append(ReportPrice(market.market, each, price))
+            continue
+        rates = _rates(by_token, each)
+        if any(_funding_due(state.funding, each, rate, policy) for state, rate in rates):
+            said = tuple((state.market, rate) for state, rate in rates)
+            funding.append(ReportFunding(each, said))
+    return prices + funding
 
 
-def upkeep(states: Sequence[MarketState]) -> list[Action]:
+def upkeep(states: Sequence[MarketState], now: int) -> list[Action]:
     """Pools that are behind the oracle, and price oracles that would take an observation."""
     actions: list[Action] = []
     for state in states:
         actions += [
-            SyncFunding(state.market, pool.address)
+            SyncFunding(state.market, pool.address, state.funding.observed_at)
             for pool in state.pools
             if pool.funding_time < state.funding.observed_at
         ]
         if state.volatility_due:
-            actions.append(ObservePrice(state.market))
+            actions.append(ObservePrice(state.market, now))
     return actions
 
 
-def _funding_due(state: MarketState, value: Values, policy: Policy, now: int) -> bool:
-    feed = state.funding
-    if value.funding is None or feed.observed_at >= now:
-        return False
-    if feed.observed_at == 0 or now - feed.observed_at >= policy.funding_heartbeat.total_seconds():
+def _rates(by_token: dict[str, MarketState], found: Round) -> list[tuple[MarketState, int]]:
+    """Markets that a round would change, with their medians held by the bounds."""
+    rates = []
+    for token, median in zip(found.subject.tokens, found.medians, strict=True):
+        state = by_token.get(token)
+        if state is None or median is None:
+            continue
+        if state.funding.observed_at < found.subject.observed_at:
+            held = max(state.funding.lower, min(state.funding.upper, median))
+            rates.append((state, held))
+    return rates
+
+
+def _funding_due(feed: FundingFeed, found: Round, rate: int, policy: Policy) -> bool:
+    age = found.subject.observed_at - feed.observed_at
+    if feed.observed_at == 0 or age >= policy.funding_heartbeat.total_seconds():
         return True
-    return abs(value.funding - feed.median) >= policy.funding_threshold
+    return abs(rate - feed.median) >= policy.funding_threshold * RATE_UNITS
 
 
-def _price_due(state: MarketState, value: Values, policy: Policy, now: int) -> bool:
-    last = state.price
-    if last is None or value.price is None:
+def _price_due(last: PriceRound | None, found: Round, price_wad: int, policy: Policy) -> bool:
+    if last is None:
         return False
+    age = found.subject.observed_at - last.observed_at
     if last.observed_at == 0:
         return True
-    if now < last.observed_at + last.spacing:
+    if age < last.spacing:
         return False
-    if last.held or now - last.observed_at >= policy.price_heartbeat.total_seconds():
+    if last.held or age >= policy.price_heartbeat.total_seconds():
         return True
-    return abs(value.price - last.price) >= policy.price_threshold * last.price
+    return Decimal(abs(price_wad - last.price_wad)) >= policy.price_threshold * last.price_wad

@@ -1,14 +1,18 @@
 """What the keeper knows, and what it may do. Plain values; no I/O.
 
-Rates are simple annual rates as Decimal, 1 = 100 %, positive when longs pay shorts. Prices are USDT
-for one whole token. Times are unix seconds.
+What venues say is in Decimals: rates are simple annual rates, 1 = 100 %, positive when longs pay
+shorts; prices are USDT for one whole token. What is signed and on chain is in integers: rates in
+1e-9 a year, prices in WAD. Times are unix seconds.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from typing import Literal
+
+from perpool.reports import LANES, Domain, SignedReport
 
 YEAR_HOURS = 8_760
 SHORTEST_INTERVAL = timedelta(minutes=1)
@@ -101,28 +105,70 @@ class Values:
     price: Consensus | None
 
 
+# -- reports --
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a report is about; reports of one subject make a round."""
+
+    contract: str
+    """The funding oracle or a price feed."""
+    observed_at: int
+    tokens: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Verified reports of one subject, of a quorum of its reporters at least."""
+
+    subject: Subject
+    reports: tuple[SignedReport, ...]
+    medians: tuple[int | None, ...]
+    """What the chain will find for each token, None where too few have a value: funding in 1e-9 a
+    year, a price in WAD."""
+
+
 # -- on chain --
 
 
 @dataclass(frozen=True, slots=True)
-class FundingFeed:
-    """A token in the funding oracle; `observed_at` 0 before its first round."""
+class Seats:
+    """Who may report to a contract."""
 
-    median: Decimal
-    ema: Decimal
+    kind: Literal["funding", "price"]
+    domain: Domain
+    reporters: tuple[str, ...]
+    quorum: int
+    max_report_age: int
+    """Seconds."""
+    tokens: frozenset[str]
+    """What may be reported there."""
+
+    def values_for(self, count: int) -> int:
+        """How many values a report of `count` tokens has; rates are packed."""
+        return -(-count // LANES) if self.kind == "funding" else count
+
+
+@dataclass(frozen=True, slots=True)
+class FundingFeed:
+    """A token in the funding oracle, rates in 1e-9 a year; `observed_at` 0 before a round."""
+
+    median: int
+    ema: int
+    lower: int
+    upper: int
     observed_at: int
 
 
 @dataclass(frozen=True, slots=True)
 class PriceRound:
-    """The newest round of a market's price feed; `observed_at` 0 before the first.
+    """The newest round of a market's price feed; `observed_at` 0 before the first."""
 
-    `held` says that the largest move a round held it back, and a further one should follow.
-    """
-
-    price: Decimal
+    price_wad: int
     observed_at: int
     held: bool
+    """The largest move a round held the price back, and another round should follow."""
     spacing: int
     """Least seconds to the next round."""
 
@@ -137,13 +183,14 @@ class PoolClock:
 
 @dataclass(frozen=True, slots=True)
 class MarketState:
-    """A market on chain at a time."""
+    """A market on chain."""
 
     market: str
-    time: int
+    token: str
+    price_feed: str | None
+    """None where the price is not ours to report (a Chainlink feed)."""
     funding: FundingFeed
     price: PriceRound | None
-    """None where the price is not ours to report (a Chainlink feed)."""
     pools: tuple[PoolClock, ...]
     volatility_due: bool
     """Whether the price oracle would take an observation now."""
@@ -156,8 +203,6 @@ class MarketState:
 class Policy:
     """When something is worth a transaction."""
 
-    min_venues: int = 3
-    """Fewer readings than this, and nothing is reported."""
     funding_heartbeat: timedelta = timedelta(hours=1)
     funding_threshold: Decimal = Decimal("0.1")
     """Change of the median, annual rate, that does not wait for the heartbeat."""
@@ -168,20 +213,21 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class ReportFunding:
-    """Sign and submit one round of the funding oracle."""
+    """Submit a round of the funding oracle."""
 
-    observed_at: int
-    rates: tuple[tuple[str, Decimal], ...]
-    """(market, annual rate)"""
+    round: Round
+    rates: tuple[tuple[str, int], ...]
+    """(market, median in 1e-9 a year after the bounds) of what it will change."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportPrice:
-    """Sign and submit one round of a market's price feed."""
+    """Submit a round of a market's price feed."""
 
     market: str
-    observed_at: int
-    price: Decimal
+    round: Round
+    price_wad: int
+    """The median, before the largest move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +236,8 @@ class SyncFunding:
 
     market: str
     pool: str
+    observed_at: int
+    """Of the funding that it lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,17 +245,7 @@ class ObservePrice:
     """Have a price oracle fold its price into the realised volatility."""
 
     market: str
+    time: int
 
 
 Action = ReportFunding | ReportPrice | SyncFunding | ObservePrice
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one round did."""
-
-    done: tuple[Action, ...] = ()
-    failed: tuple[tuple[Action, str], ...] = field(default=())
-    """Actions and the reason of each."""
-    unheard: tuple[str, ...] = ()
-    """Markets for which too few venues had a value."""

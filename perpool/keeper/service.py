@@ -1,0 +1,92 @@
+"""The one loop: every role in a thread of its own, ticking until told to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+
+import structlog
+
+from perpool.keeper.metrics import Health, Metrics
+
+
+class Role(Protocol):
+    """A part of the keeper's work."""
+
+    @property
+    def name(self) -> str: ...
+
+    def tick(self, now: int) -> object:
+        """Do what is due at a time, in unix seconds. May raise: it is tried again."""
+
+
+@dataclass(frozen=True)
+class Duty:
+    """A role and how often it ticks."""
+
+    role: Role
+    every: timedelta
+
+
+class Service:
+    """Runs roles side by side; one that fails or hangs does not hold up the others."""
+
+    def __init__(
+        self,
+        duties: Sequence[Duty],
+        *,
+        clock: Callable[[], int] = lambda: int(time.time()),
+        metrics: Metrics | None = None,
+        health: Health | None = None,
+        log: Any = None,
+    ) -> None:
+        self.duties = list(duties)
+        self.clock = clock
+        self.metrics = metrics or Metrics()
+        self.health = health
+        self.log = log or structlog.get_logger("perpool.keeper")
+
+    def run(self, stop: threading.Event) -> None:
+        """Tick every role until `stop` is set, then let each finish its tick."""
+        threads = [
+            threading.Thread(target=self._run, args=(duty, stop), name=duty.role.name)
+            for duty in self.duties
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def once(self) -> list[tuple[str, str]]:
+        """Tick every role once, in order; gives (role, reason) of those that failed."""
+        failed = []
+        for duty in self.duties:
+            reason = self._tick(duty.role)
+            if reason is not None:
+                failed.append((duty.role.name, reason))
+        return failed
+
+    def _run(self, duty: Duty, stop: threading.Event) -> None:
+        while not stop.is_set():
+            started = time.monotonic()
+            self._tick(duty.role)
+            stop.wait(max(0.1, duty.every.total_seconds() - (time.monotonic() - started)))
+
+    def _tick(self, role: Role) -> str | None:
+        try:
+            now = self.clock()
+            role.tick(now)
+        except Exception as error:
+            # whatever it is, the next tick is the remedy; who looks sees it in metric and health
+            self.metrics.role_errors.labels(role.name).inc()
+            self.log.error(
+                "tick failed", role=role.name, error=str(error), kind=type(error).__name__
+            )
+            self.log.debug("tick failed", role=role.name, exc_info=True)
+            return str(error) or type(error).__name__
+        self.metrics.role_ticked.labels(role.name).set(now)
+        return None

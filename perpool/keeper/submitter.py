@@ -1,0 +1,305 @@
+"""The submitter: turns reporters' rounds into transactions, and keeps the pools in step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, assert_never
+
+import structlog
+
+from perpool.evm import Reverted
+from perpool.keeper import decide
+from perpool.keeper.contracts import Contracts
+from perpool.keeper.journal import Intent, Parcel
+from perpool.keeper.mailbox import Lease, Mailbox
+from perpool.keeper.metrics import Metrics
+from perpool.keeper.model import (
+    Action,
+    MarketState,
+    ObservePrice,
+    Policy,
+    ReportFunding,
+    ReportPrice,
+    SyncFunding,
+)
+from perpool.keeper.nodes import Head
+from perpool.keeper.rounds import Collector
+
+IDLE_SECONDS = 60
+"""Age of the newest block past which a chain is taken to stand still until somebody sends."""
+BATCH = 24
+"""Calls in a transaction; contracts/Multicall.vy takes as many."""
+TRANSACTIONS_A_TICK = 16
+"""Where they are mined at once, as on local chains."""
+EXPIRY_MARGIN = 30
+"""Seconds before its time that a round counts as too old."""
+
+
+class Lane(Protocol):
+    """Where transactions are handed over; `outbox.Outbox` is one."""
+
+    @property
+    def busy(self) -> bool:
+        """A transaction waits to be mined; nothing else is begun."""
+
+    def offer(self, parcels: Sequence[Parcel], expires_at: int | None) -> None:
+        """Send these in one transaction."""
+
+    def knows(self, intent: Intent) -> bool:
+        """Whether it is under way or done."""
+
+    def step(self) -> object:
+        """Go on with what is under way."""
+
+    def watch(self) -> object:
+        """Look after what is under way without sending anything."""
+
+    def adopt(self, note: str) -> object:
+        """Take over what a predecessor announced."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a tick did."""
+
+    done: tuple[Action, ...] = ()
+    """Handed to the outbox, or in a dry run only logged."""
+    refused: tuple[tuple[Action, str], ...] = ()
+    """What the chain would not take, and why."""
+
+
+class Submitter:
+    """Collects reports, decides what is due, and sends it while it holds the lease.
+
+    `outbox` None is a dry run: what would be sent is logged. `lease` None is a submitter without
+    a standby.
+    """
+
+    name = "submitter"
+
+    def __init__(
+        self,
+        contracts: Contracts,
+        mailbox: Mailbox,
+        outbox: Lane | None,
+        *,
+        lease: Lease | None = None,
+        policy: Policy | None = None,
+        sync: bool = True,
+        metrics: Metrics | None = None,
+        log: Any = None,
+    ) -> None:
+        self.contracts = contracts
+        self.mailbox = mailbox
+        self.outbox = outbox
+        self.lease = lease
+        self.policy = policy or Policy()
+        self.sync = sync
+        self.metrics = metrics or Metrics()
+        self.log = log or structlog.get_logger("perpool.keeper.submitter")
+        self.collector = Collector(contracts.reader.chain_id, {})
+        self.states: list[MarketState] = []
+        """The markets as of the newest tick."""
+        self.active = False
+        """Whether the lease was ours at the newest tick."""
+        self._position: str | None = None
+        self._refused: set[Intent] = set()
+
+    def tick(self, now: int) -> Outcome:
+        """Bring the chain up to date with the newest rounds, as far as that is possible now."""
+        head = self.contracts.reader.head()
+        self.collect(next_block_time(head, now))
+        self._look(head, now)
+        if not self._hold():
+            if self.outbox is not None:
+                self.outbox.watch()
+            return Outcome()
+        done: list[Action] = []
+        refused: list[tuple[Action, str]] = []
+        if self.outbox is not None:
+            self.outbox.step()
+        for _ in range(TRANSACTIONS_A_TICK):
+            if self.outbox is not None and self.outbox.busy:
+                break
+            head = self.contracts.reader.head()
+            states = self._look(head, now)
+            actions = self._due(states, next_block_time(head, now))
+            passing = self._passing(actions, head, now, refused)
+            if not passing:
+                break
+            done += [action for action, _ in passing]
+            if self.outbox is None:
+                self._rehearse(passing)
+                break
+            self.outbox.offer([parcel for _, parcel in passing], self._expiry(passing))
+            self.outbox.step()
+        return Outcome(tuple(done), tuple(refused))
+
+    def collect(self, time: int) -> None:
+        """Take in what reporters have posted. `time` is that of the chain's next block."""
+        self.collector.seats = self.contracts.seats(time)
+        messages, self._position = self.mailbox.read(self._position)
+        for message in messages:
+            refused = self.collector.add(message, time)
+            if refused is None:
+                continue
+            reporter = message.report.reporter
+            self.metrics.refused_reports.labels(refused).inc()
+            if refused == "equivocation":
+                self.metrics.equivocations.labels(reporter).inc()
+            self.log.warning(
+                "report refused",
+                reason=refused,
+                reporter=reporter,
+                contract=message.contract,
+                observed_at=message.report.observed_at,
+            )
+        self.collector.prune(time)
+
+    # -- one transaction --
+
+    def _due(self, states: Sequence[MarketState], time: int) -> list[Action]:
+        """The next transaction's worth of actions: prices and upkeep together, or one round of
+        funding, whose calldata fills a transaction of its own."""
+        reports = decide.reports(states, self._rounds(time), self.policy)
+        upkeep = decide.upkeep(states, time) if self.sync else []
+        small: list[Action] = [each for each in reports if isinstance(each, ReportPrice)]
+        small += upkeep
+        small = [each for each in small if self._is_new(each)]
+        large = [each for each in reports if isinstance(each, ReportFunding) and self._is_new(each)]
+        return small[:BATCH] or list(large[:1])
+
+    def _rounds(self, time: int) -> Iterable[Any]:
+        """Rounds that will not be too old by the time they are mined."""
+        for each in self.collector.rounds(time):
+            age = time - each.subject.observed_at
+            if age <= self.collector.seats[each.subject.contract].max_report_age - EXPIRY_MARGIN:
+                yield each
+
+    def _is_new(self, action: Action) -> bool:
+        """Not under way, and not done as far as the journal knows."""
+        intents = self._parcel(action).intents
+        if self.outbox is None:
+            return self._refused.isdisjoint(intents)
+        return not any(self.outbox.knows(each) for each in intents)
+
+    def _passing(
+        self, actions: Sequence[Action], head: Head, now: int, refused: list[tuple[Action, str]]
+    ) -> list[tuple[Action, Parcel]]:
+        """Those that the chain would take, tried on the newest block."""
+        found = [(action, self._parcel(action)) for action in actions]
+        if next_block_time(head, now) != head.time:
+            # a call on a block of long ago says nothing of the next
+            return found
+        answers = self.contracts.reader.read([parcel.call for _, parcel in found], head)
+        passing = []
+        for (action, parcel), answer in zip(found, answers, strict=True):
+            if not isinstance(answer, Reverted):
+                passing.append((action, parcel))
+                continue
+            refused.append((action, str(answer)))
+            # reporters may have changed
+            self.contracts.forget_seats()
+            if self._refused.isdisjoint(parcel.intents):
+                self._refused.update(parcel.intents)
+                self.metrics.rounds.labels(type(action).__name__, "refused").inc()
+                self.log.error("refused by the chain", reason=str(answer), **facts(action))
+        return passing
+
+    def _parcel(self, action: Action) -> Parcel:
+        match action:
+            case ReportFunding():
+                return self.contracts.report_funding(action)
+            case ReportPrice():
+                return self.contracts.report_price(action)
+            case SyncFunding():
+                return self.contracts.sync_funding(action)
+            case ObservePrice():
+                return self.contracts.observe_price(action)
+        assert_never(action)
+
+    def _expiry(self, found: Sequence[tuple[Action, Parcel]]) -> int | None:
+        """When the first of some rounds is too old; None where there is none among them."""
+        times = [
+            action.round.subject.observed_at
+            + self.collector.seats[action.round.subject.contract].max_report_age
+            for action, _ in found
+            if isinstance(action, ReportFunding | ReportPrice)
+        ]
+        return min(times, default=None)
+
+    def _rehearse(self, found: Sequence[tuple[Action, Parcel]]) -> None:
+        for action, parcel in found:
+            self._refused.update(parcel.intents)
+            self.log.info("would send", **facts(action))
+
+    # -- around it --
+
+    def _hold(self) -> bool:
+        """Whether this submitter is the active one; what its predecessor had in flight is taken
+        over first."""
+        if self.lease is None or self.outbox is None:
+            self.active = True
+            return True
+        holds = self.lease.hold()
+        if holds and not self.active:
+            note = self.lease.note()
+            if note:
+                self.outbox.adopt(note)
+        if holds != self.active:
+            self.log.info("active" if holds else "standing by")
+        self.active = holds
+        self.metrics.lease_held.labels(self.name).set(holds)
+        return holds
+
+    def _look(self, head: Head, now: int) -> list[MarketState]:
+        """Read the markets, and publish how old their feeds are."""
+        self.states = self.contracts.states(head)
+        for state in self.states:
+            self.metrics.feed_age.labels("funding", state.market).set(
+                now - state.funding.observed_at
+            )
+            if state.price is not None:
+                self.metrics.feed_age.labels("price", state.market).set(
+                    now - state.price.observed_at
+                )
+        return self.states
+
+
+def next_block_time(head: Head, now: int) -> int:
+    """The newest time that the next block will not find in the future.
+
+    That of the newest block; our own clock's only on a chain that has stood still, as local ones
+    do, where the newest block is too old to report for.
+    """
+    return now if now - head.time > IDLE_SECONDS else head.time
+
+
+def facts(action: Action) -> dict[str, Any]:
+    """What a log line says of an action."""
+    name = type(action).__name__
+    match action:
+        case ReportFunding(round_, rates):
+            said = {market: f"{rate / decide.RATE_UNITS:.4f}" for market, rate in rates}
+            observed_at = round_.subject.observed_at
+            reports = len(round_.reports)
+            return {
+                "action": name,
+                "observed_at": observed_at,
+                "reports": reports,
+                "rates": said,
+            }
+        case ReportPrice(market, round_, price_wad):
+            return {
+                "action": name,
+                "market": market,
+                "observed_at": round_.subject.observed_at,
+                "reports": len(round_.reports),
+                "price": f"{price_wad / 10**18:.6g}",
+            }
+        case SyncFunding(market, pool):
+            return {"action": name, "market": market, "pool": pool}
+        case ObservePrice(market):
+            return {"action": name, "market": market}
+    assert_never(action)
