@@ -18,6 +18,8 @@ CONTRACTS = (
     "ForwardPool",
     "FundingOracle",
     "Lens",
+    "Liquidator",
+    "Multicall",
     "Operators",
     "PoolFactory",
     "PriceFeed",

@@ -66,3 +66,11 @@ def _push(token: address, receiver: address, amount: uint256):
     """
     if amount > 0:
         assert extcall IERC20(token).transfer(receiver, amount, default_return_value=True)
+
+
+@internal
+def _approve(token: address, spender: address, amount: uint256):
+    """
+    @notice Sets what `spender` may pull. From above zero it can only go to zero, as USDT demands.
+    """
+    assert extcall IERC20(token).approve(spender, amount, default_return_value=True)
