@@ -25,6 +25,7 @@ from perpool.deployment.config import (
     Market,
     ReverseLeg,
 )
+from perpool.deployment.record import MULTICALL3
 from perpool.evm.codec import FunctionAbi
 from perpool.uniswap import encode_v3_route
 
@@ -222,6 +223,9 @@ class _Planner:
             (*map(Ref, pools), *map(InitcodeHash, pools), Ref("Operators")),
         )
         yield Deploy("Lens", compile_contract("Lens"))
+        yield Deploy("Liquidator", compile_contract("Liquidator"))
+        if not self.reader.code(MULTICALL3):
+            yield Deploy("Multicall", compile_contract("Multicall"))
         yield Deploy(
             "UniswapV3Swapper",
             compile_contract("UniswapV3Swapper"),

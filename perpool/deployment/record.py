@@ -16,6 +16,8 @@ from typing import Any
 from perpool.build import repository_root
 
 FORMAT = 1
+MULTICALL3 = "0xcA11bde05977b3631167028862bE2a173976CA11"
+"""Where Multicall3 is on most public chains."""
 
 
 class RecordError(Exception):
@@ -91,6 +93,11 @@ class Record:
         """The address of a contract, None while it has none."""
         entry = self.contracts.get(name)
         return None if entry is None else str(entry["address"])
+
+    @property
+    def multicall(self) -> str:
+        """The contract for several calls in one: Multicall3, or ours where that is not deployed."""
+        return self.address("Multicall") or MULTICALL3
 
     def clear(self) -> None:
         """Forget all that was deployed."""

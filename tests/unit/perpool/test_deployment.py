@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from perpool.build import compile_contract
 from perpool.deployment import (
     Call,
     ConfigError,
@@ -27,6 +28,7 @@ from perpool.deployment import (
     parse_config,
 )
 from perpool.deployment import run as run_module
+from perpool.deployment.record import MULTICALL3
 from perpool.evm import Account, Contract, Evm, Reverted, reverts
 from tests.market import NO_BLOCK_CAP, NO_CAP, WAD, Leg, wad
 
@@ -312,6 +314,7 @@ def test_run__sets_everything_up(
     assert factory.owner() == sender.address
     assert factory.guardian() == data["guardian"]
     assert factory.is_swapper(found["UniswapV3Swapper"])
+    assert evm.code(found["Liquidator"]) == compile_contract("Liquidator").runtime
     assert tuple(factory.market(0)) == (
         found["ADA"].address,
         found["USDT"].address,
@@ -349,6 +352,27 @@ def test_run__sets_everything_up(
         "forward": forward.address,
         "route": [found["USDT"].address, 500, found["ADA"].address],
     }
+
+
+def test_run__multicall_where_there_is_none(
+    evm: Evm, data: dict[str, Any], sender: EvmSender, path: Path
+) -> None:
+    record = deploy(data, sender, path).record
+    own = contracts(evm, record)["Multicall"]
+    assert record.multicall == own.address
+    # somebody deploys the other one later: ours stays
+    evm.set_code(MULTICALL3, b"\x00")
+    assert deploy(data, sender, path).sent == 0
+    assert Record.read(path).multicall == own.address
+
+
+def test_run__multicall_of_the_chain(
+    evm: Evm, data: dict[str, Any], sender: EvmSender, path: Path
+) -> None:
+    evm.set_code(MULTICALL3, b"\x00")
+    record = deploy(data, sender, path).record
+    assert "Multicall" not in record.contracts
+    assert record.multicall == MULTICALL3
 
 
 def test_run__given_tokens_and_chainlink_feeds(
