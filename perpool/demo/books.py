@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from perpool.chain import Call
@@ -107,8 +107,8 @@ class Bookkeeper:
     """Reads everybody's accounts and checks them.
 
     Everybody's wallets are read, and besides them what the roles have: `lenders` and `borrowers`
-    map names to the leg they are on. Positions of anybody else would show as books that do not add
-    up. What is in the flash liquidator's contract is the party's whose name is `flash`.
+    map names to the leg they are on. Positions of anybody else would show as books that do not
+    add up.
     """
 
     def __init__(
@@ -119,14 +119,12 @@ class Bookkeeper:
         *,
         lenders: Mapping[str, str],
         borrowers: Mapping[str, str],
-        flash: str,
     ) -> None:
         self.stage = stage
         self.venue = venue
         self.parties = list(parties)
         self.lenders = dict(lenders)
         self.borrowers = dict(borrowers)
-        self.flash = flash
         self.checks = 0
         """How often all equations have held."""
         by_name = {each.name: each for each in parties}
@@ -134,7 +132,6 @@ class Bookkeeper:
         contracts = [
             stage.reverse,
             stage.forward,
-            stage.seller,
             stage.dex.pool,
             stage.dex.router,
             stage.dex.manager,
@@ -178,10 +175,6 @@ class Bookkeeper:
             for i, party in enumerate(self.parties)
         }
         at = 2 * len(self.parties)
-        kept = holdings[self.flash]
-        holdings[self.flash] = replace(
-            kept, usdt=kept.usdt + wallets[at + 4], tokens=kept.tokens + wallets[at + 5]
-        )
         own = {"reverse": wallets[at : at + 2], "forward": wallets[at + 2 : at + 4][::-1]}
         sums = {
             leg: (

@@ -195,7 +195,6 @@ class Replay:
             everybody,
             lenders=lends,
             borrowers={each.name: each.leg for each in self.actors if each.name not in lends},
-            flash=FLASH,
         )
         self.results = Results(history, len(self.steps), hourly_day, seed, self.actors)
         self.results.perp = self.venue
@@ -485,13 +484,12 @@ class Replay:
         stage = self.stage
         pool, victim = stage.pools[leg], self.parties[borrower]
         received = stage.token if leg == "reverse" else stage.usdt
-        capital = self.liquidators[CAPITAL]
+        capital, flash = self.liquidators[CAPITAL], self.liquidators[FLASH]
+        route = stage.dex.route(received)
         ways: list[tuple[str, Call]] = [
             (
                 FLASH,
-                stage.seller.liquidate.bind(
-                    pool, victim, MAX, stage.swapper, stage.dex.route(received)
-                ),
+                stage.liquidator.liquidate.bind(pool, victim, MAX, stage.swapper, route, 1, flash),
             ),
             (CAPITAL, pool.liquidate.bind(victim, MAX, capital, b"")),
         ]

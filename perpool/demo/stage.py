@@ -169,8 +169,7 @@ class Stage:
     reverse: Contract
     forward: Contract
     swapper: Contract
-    seller: Contract
-    """The flash liquidator's contract."""
+    liquidator: Contract
     reporters: list[LocalAccount]
 
     @property
@@ -292,7 +291,7 @@ def set_stage(
         reverse=at("ReversePool", f"{symbol}.reverse"),
         forward=at("ForwardPool", f"{symbol}.forward"),
         swapper=at("UniswapV3Swapper", "UniswapV3Swapper"),
-        seller=chain.deploy("CollateralSeller", sender=DEPLOYER),
+        liquidator=at("Liquidator", "Liquidator"),
         reporters=reporters,
     )
     notify("liquidity")
