@@ -11,24 +11,29 @@ integers. Every fault of a file is reported at once, one line each.
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Iterable, Mapping
-from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from eth_utils import is_checksum_address, is_hex_address, to_checksum_address
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
+from pydantic import AfterValidator, Field, ValidationError
+
+from perpool.settings import (
+    Address,
+    Amount,
+    Cap,
+    ConfigError,
+    Duration,
+    Fault,
+    Percent,
+    Section,
+    Toml,
+    check_address,
+    fault_texts,
+    parse_toml,
+    percent_text,
+    read_text,
 )
-from pydantic_core import ErrorDetails
 
 TEST_CHAINS = frozenset(
     {1337, 31_337, 11_155_111, 17_000, 560_048, 84_532, 421_614, 11_155_420, 97}
@@ -53,122 +58,33 @@ WELL_KNOWN = frozenset(
 )
 """anvil's and Hardhat's accounts, whose keys everybody has."""
 
-_WAD_DIGITS = 18
-_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-
-
-class ConfigError(Exception):
-    """A configuration that cannot be deployed; one line for every fault."""
-
-    def __init__(self, source: str, faults: Iterable[str]) -> None:
-        self.faults = list(faults)
-        super().__init__("\n".join(f"{source}: {fault}" for fault in self.faults))
-
 
 # -- values --
 
 
-def _percent(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return value
-    match = (
-        re.fullmatch(r"\s*(-?[\d_]+(?:\.\d+)?)\s*%\s*", value) if isinstance(value, str) else None
-    )
-    if match is None:
-        raise ValueError('write a percentage as text with its sign, such as "2.5%"')
-    fraction = Decimal(match[1].replace("_", "")) / 100
-    if fraction != round(fraction, _WAD_DIGITS):
-        raise ValueError("a percentage has at most 16 decimals")
-    return fraction
-
-
-def _duration(value: Any) -> Any:
-    if isinstance(value, timedelta):
-        return int(value.total_seconds())
-    match = re.fullmatch(r"\s*(\d+)\s*([smhd])\s*", value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError('write a duration with its unit, s, m, h or d, such as "90s" or "24h"')
-    return int(match[1]) * _SECONDS[match[2]]
-
-
-def _amount(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
-        raise ValueError("write an amount as a number of whole tokens")
-    try:
-        amount = Decimal(str(value).replace("_", ""))
-    except InvalidOperation:
-        raise ValueError("write an amount as a number of whole tokens") from None
-    if not amount.is_finite() or amount < 0:
-        raise ValueError("an amount is a number that is not negative")
-    return amount
-
-
-def _cap(value: Any) -> Any:
-    if value is None or value == "none":
-        return None
-    return _amount(value)
-
-
-def _address(value: str) -> str:
-    if not is_hex_address(value):
-        raise ValueError("write an address: 0x and 40 hexadecimal digits")
-    digits = value[2:]
-    if digits not in (digits.lower(), digits.upper()) and not is_checksum_address(value):
-        raise ValueError("the address has a wrong checksum; copy it again")
-    if int(value, 16) == 0:
-        raise ValueError("this is the zero address")
-    return str(to_checksum_address(value))
-
-
 def _owner(value: str) -> str:
-    return value if value == DEPLOYER else _address(value)
+    return value if value == DEPLOYER else check_address(value)
 
 
 def _token(value: str) -> str:
-    return _address(value) if value.startswith("0x") else value
+    return check_address(value) if value.startswith("0x") else value
 
 
-Percent = Annotated[Decimal, BeforeValidator(_percent)]
-Duration = Annotated[int, BeforeValidator(_duration)]
-Amount = Annotated[Decimal, BeforeValidator(_amount)]
-Cap = Annotated[Decimal | None, BeforeValidator(_cap)]
-Address = Annotated[str, AfterValidator(_address)]
 Owner = Annotated[str, AfterValidator(_owner)]
 TokenName = Annotated[str, AfterValidator(_token)]
-
-
-def _percent_text(fraction: Decimal) -> str:
-    return f"{(fraction * 100).normalize():f}%"
-
-
-class _Section(BaseModel):
-    """A table of the file: unknown keys are faults, and nothing changes after the check."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def faults(self) -> list[str]:
-        """What is wrong with these values together."""
-        return []
-
-    @model_validator(mode="after")
-    def _check(self) -> _Section:
-        faults = self.faults()
-        if faults:
-            raise ValueError("\n".join(faults))
-        return self
 
 
 def _outside(name: str, value: Decimal, low: str, high: str) -> list[str]:
     """A fault where a percentage is outside its bounds, both given as percentages."""
     if Decimal(low) <= value * 100 <= Decimal(high):
         return []
-    return [f"{name} is {_percent_text(value)}, and has to be between {low}% and {high}%"]
+    return [f"{name} is {percent_text(value)}, and has to be between {low}% and {high}%"]
 
 
 # -- sections --
 
 
-class Leg(_Section):
+class Leg(Section):
     """The immutable numbers of one pool, its caps and its fee.
 
     The defaults are for a liquid altcoin; IPool.LegParameters has the same names and their meaning.
@@ -206,7 +122,7 @@ class Leg(_Section):
         full = sum(rates.values(), Decimal(0))
         if self.rate_cap < full:
             faults.append(
-                f"rate_cap is below base_rate + slope1 + slope2 = {_percent_text(full)}, the rate "
+                f"rate_cap is below base_rate + slope1 + slope2 = {percent_text(full)}, the rate "
                 "at full utilisation: raise it"
             )
         faults += _outside("rate_cap", self.rate_cap, "0", "10000")
@@ -244,7 +160,7 @@ class ForwardLeg(Leg):
     block_cap: Cap
 
 
-class Source(_Section):
+class Source(Section):
     """A Chainlink feed and the answers it may give, in the feed's own currency."""
 
     feed: Address
@@ -265,7 +181,7 @@ def _range_faults(max_age: int, low: Decimal, high: Decimal) -> list[str]:
     return faults
 
 
-class SignedFeed(_Section):
+class SignedFeed(Section):
     """A `PriceFeed` of this deployment, signed by the reporters."""
 
     max_report_age: Duration = 600
@@ -285,7 +201,7 @@ def _report_age_faults(max_report_age: int) -> list[str]:
     return ["max_report_age has to be between 1m and 1d"]
 
 
-class Twap(_Section):
+class Twap(Section):
     """The average of a Uniswap v3 pool of token and USDT, which new risk is checked against."""
 
     pool: Address
@@ -301,7 +217,7 @@ class Twap(_Section):
         return faults
 
 
-class Price(_Section):
+class Price(Section):
     """Where a market's price comes from: a Chainlink feed (`feed`), or our own (`signed`)."""
 
     feed: Address | None = None
@@ -321,7 +237,7 @@ class Price(_Section):
         return faults
 
 
-class Feed(_Section):
+class Feed(Section):
     """How the funding oracle treats a token: bounds of its median, time constant of its EMA."""
 
     lower: Percent = Decimal(-10)
@@ -337,11 +253,11 @@ class Feed(_Section):
         return faults
 
 
-class Route(_Section):
+class Route(Section):
     """The way through Uniswap v3 from USDT to the token, which liquidations buy through."""
 
     fees: list[Percent]
-    via: list[TokenName] = []
+    via: list[TokenName] = Field(default_factory=list)
 
     def faults(self) -> list[str]:
         faults = []
@@ -355,7 +271,7 @@ class Route(_Section):
         return faults
 
 
-class Market(_Section):
+class Market(Section):
     """One token with its pair of pools."""
 
     token: TokenName
@@ -366,7 +282,7 @@ class Market(_Section):
     forward: ForwardLeg
 
 
-class Reporters(_Section):
+class Reporters(Section):
     """Who signs funding and prices, and how many of them a round takes."""
 
     addresses: list[Address]
@@ -396,7 +312,7 @@ class Reporters(_Section):
         return faults
 
 
-class TestToken(_Section):
+class TestToken(Section):
     """A token that anyone may mint, for chains where nothing has a value."""
 
     __test__ = False  # no test of pytest's
@@ -405,7 +321,7 @@ class TestToken(_Section):
     kind: Literal["usdt_like", "plain"] = "plain"
 
 
-class Uniswap(_Section):
+class Uniswap(Section):
     """Uniswap v3's factory on this chain; `test` deploys one, on local chains only."""
 
     factory: Address | None = None
@@ -417,7 +333,7 @@ class Uniswap(_Section):
         return []
 
 
-class DeploymentConfig(_Section):
+class DeploymentConfig(Section):
     """A whole file."""
 
     chain_id: int
@@ -427,7 +343,7 @@ class DeploymentConfig(_Section):
     uniswap: Uniswap
     reporters: Reporters
     markets: dict[str, Market]
-    test_tokens: dict[str, TestToken] = {}
+    test_tokens: dict[str, TestToken] = Field(default_factory=dict)
 
     def faults(self) -> list[str]:
         faults = []
@@ -478,34 +394,23 @@ class DeploymentConfig(_Section):
 
 
 def load_config(path: Path) -> DeploymentConfig:
-    """Read and check a file. Raises ConfigError with every fault."""
-    try:
-        data = tomllib.loads(path.read_text(), parse_float=str)
-    except FileNotFoundError:
-        known = ", ".join(sorted(str(each) for each in path.parent.glob("*.toml"))) or "none"
-        raise ConfigError(
-            str(path), [f"there is no such file; write one after an example (here: {known})"]
-        ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(str(path), [f"cannot be read: {error}"]) from None
-    return parse_config(data, str(path))
+    """Read and check a file. Raises ConfigError with every fault and its line."""
+    file = parse_toml(read_text(path), str(path))
+    return _validated(file.data, str(path), file)
 
 
 def parse_config(data: Mapping[str, Any], source: str = "configuration") -> DeploymentConfig:
     """Check values as a file would hold them. Raises ConfigError with every fault."""
+    return _validated(data, source, None)
+
+
+def _validated(data: Mapping[str, Any], source: str, file: Toml | None) -> DeploymentConfig:
     try:
         return DeploymentConfig.model_validate(data)
     except ValidationError as error:
-        faults = [line for detail in error.errors() for line in _lines(detail)]
+        faults = [
+            Fault(source if file is None else f"{source}:{file.line(detail['loc'])}", text)
+            for detail in error.errors()
+            for text in fault_texts(detail, DeploymentConfig)
+        ]
         raise ConfigError(source, faults) from None
-
-
-def _lines(detail: ErrorDetails) -> list[str]:
-    place = ".".join(str(part) for part in detail["loc"])
-    kind = detail["type"]
-    if kind == "missing":
-        return [f"{place}: is missing"]
-    if kind == "extra_forbidden":
-        return [f"{place}: there is no such setting; check its spelling"]
-    message = detail["msg"].removeprefix("Value error, ")
-    return [f"{place}: {line}" if place else line for line in message.split("\n")]

@@ -18,7 +18,6 @@ from perpool.build import Artifact, compile_contract, load_npm_artifact
 from perpool.deployment.config import (
     DEPLOYER,
     TEST_CHAINS,
-    ConfigError,
     DeploymentConfig,
     ForwardLeg,
     Leg,
@@ -27,6 +26,7 @@ from perpool.deployment.config import (
 )
 from perpool.deployment.record import MULTICALL3
 from perpool.evm.codec import FunctionAbi
+from perpool.settings import ConfigError
 from perpool.uniswap import encode_v3_route
 
 ZERO_ADDRESS = "0x" + 40 * "0"

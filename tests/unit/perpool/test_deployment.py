@@ -246,9 +246,27 @@ def test_load_config__no_file(tmp_path: Path) -> None:
 
 
 def test_load_config__not_toml(tmp_path: Path) -> None:
-    (tmp_path / "bad.toml").write_text("chain_id = ")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    (tmp_path / "bad.toml").write_text("chain_id = 1\nowner = ")
+    with pytest.raises(ConfigError, match=r"bad\.toml:2: cannot be read"):
         load_config(tmp_path / "bad.toml")
+
+
+def test_load_config__every_fault_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "local.toml"
+    text = (EXAMPLES / "local.toml").read_text()
+    path.write_text(text.replace("quorum = 3", "quorums = 3").replace('"1h"', '"1"'))
+    lines = path.read_text().split("\n")
+    section, quorum, age = (
+        lines.index(line) + 1 for line in ("[reporters]", "quorums = 3", 'max_age = "1"')
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert str(caught.value).split("\n") == [
+        f"{path}:{section}: reporters.quorum: is missing",
+        f"{path}:{quorum}: reporters.quorums: there is no such setting; did you mean quorum?",
+        f"{path}:{age}: markets.ADA.price.max_age: write a duration with its "
+        'unit, s, m, h or d, such as "90s" or "24h"',
+    ]
 
 
 # -- the plan --

@@ -1,0 +1,232 @@
+"""Files that a person writes: values with their units, and every fault of a file at once.
+
+Percentages, durations and fees are written with their unit ("2.5%", "24h", "100 gwei"), amounts in
+whole tokens; code passes `Decimal` fractions and `timedelta`s. Inside they are `Decimal` fractions,
+seconds, wei, and `Decimal` amounts.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
+
+from eth_utils import is_checksum_address, is_hex_address, to_checksum_address
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic_core import ErrorDetails
+
+from perpool.toml_lines import Place, line_index
+
+_WAD_DIGITS = 18
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_WEI = {"wei": 1, "gwei": 10**9, "ether": 10**18}
+
+
+class Fault(NamedTuple):
+    """Something wrong, and where: a file, a file and its line, or an environment variable."""
+
+    where: str
+    text: str
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used; one line for every fault."""
+
+    def __init__(self, source: str, faults: Iterable[str | Fault]) -> None:
+        placed = [each if isinstance(each, Fault) else Fault(source, each) for each in faults]
+        self.faults = [each.text for each in placed]
+        super().__init__("\n".join(f"{each.where}: {each.text}" for each in placed))
+
+
+# -- values --
+
+
+def _percent(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return value
+    match = (
+        re.fullmatch(r"\s*(-?[\d_]+(?:\.\d+)?)\s*%\s*", value) if isinstance(value, str) else None
+    )
+    if match is None:
+        raise ValueError('write a percentage as text with its sign, such as "2.5%"')
+    fraction = Decimal(match[1].replace("_", "")) / 100
+    if fraction != round(fraction, _WAD_DIGITS):
+        raise ValueError("a percentage has at most 16 decimals")
+    return fraction
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return int(value.total_seconds())
+    match = re.fullmatch(r"\s*(\d+)\s*([smhd])\s*", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('write a duration with its unit, s, m, h or d, such as "90s" or "24h"')
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+def _amount(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        raise ValueError("write an amount as a number of whole tokens")
+    try:
+        amount = Decimal(str(value).replace("_", ""))
+    except InvalidOperation:
+        raise ValueError("write an amount as a number of whole tokens") from None
+    if not amount.is_finite() or amount < 0:
+        raise ValueError("an amount is a number that is not negative")
+    return amount
+
+
+def _fee(value: Any) -> Any:
+    match = (
+        re.fullmatch(r"\s*(\d[\d_]*(?:\.\d+)?)\s*(wei|gwei|ether)\s*", value)
+        if isinstance(value, str)
+        else None
+    )
+    if match is None:
+        raise ValueError('write a fee with its unit, wei, gwei or ether, such as "100 gwei"')
+    wei = Decimal(match[1].replace("_", "")) * _WEI[match[2]]
+    if wei != int(wei):
+        raise ValueError("a fee is a whole number of wei")
+    return int(wei)
+
+
+def _cap(value: Any) -> Any:
+    if value is None or value == "none":
+        return None
+    return _amount(value)
+
+
+def check_address(value: str) -> str:
+    """The checksummed address. Raises ValueError for what is none, a misspelt one or zero."""
+    if not is_hex_address(value) or not value.startswith("0x"):
+        raise ValueError("write an address: 0x and 40 hexadecimal digits")
+    digits = value[2:]
+    if digits not in (digits.lower(), digits.upper()) and not is_checksum_address(value):
+        raise ValueError("the address has a wrong checksum; copy it again")
+    if int(value, 16) == 0:
+        raise ValueError("this is the zero address")
+    return str(to_checksum_address(value))
+
+
+Percent = Annotated[Decimal, BeforeValidator(_percent)]
+Duration = Annotated[int, BeforeValidator(_duration)]
+Amount = Annotated[Decimal, BeforeValidator(_amount)]
+Cap = Annotated[Decimal | None, BeforeValidator(_cap)]
+Fee = Annotated[int, BeforeValidator(_fee)]
+Address = Annotated[str, AfterValidator(check_address)]
+
+
+def percent_text(fraction: Decimal) -> str:
+    """A fraction as it is written in a file."""
+    return f"{(fraction * 100).normalize():f}%"
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are faults, and nothing changes after the check."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def faults(self) -> list[str]:
+        """What is wrong with these values together."""
+        return []
+
+    @model_validator(mode="after")
+    def _check(self) -> Section:
+        faults = self.faults()
+        if faults:
+            raise ValueError("\n".join(faults))
+        return self
+
+
+# -- reading --
+
+
+class Toml(NamedTuple):
+    """A file as it was written."""
+
+    text: str
+    data: dict[str, Any]
+    """Its values; what has a decimal point is text, so that it becomes an exact Decimal."""
+
+    def line(self, place: Place) -> int:
+        """Where a value stands, or the table that it is missing from; 1 for the file as a whole."""
+        lines = line_index(self.text)
+        return next(
+            (lines[place[:end]] for end in range(len(place), 0, -1) if place[:end] in lines), 1
+        )
+
+
+def read_text(path: Path) -> str:
+    """The text of a file. Raises ConfigError."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        known = ", ".join(sorted(str(each) for each in path.parent.glob("*.toml"))) or "none"
+        raise ConfigError(
+            str(path), [f"there is no such file; write one after an example (here: {known})"]
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), [f"cannot be read: {error}"]) from None
+
+
+def parse_toml(text: str, source: str) -> Toml:
+    """A file's values. Raises ConfigError with the line of what is not TOML."""
+    try:
+        return Toml(text, tomllib.loads(text, parse_float=str))
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"at line (\d+)", str(error))
+        where = f"{source}:{line[1] if line else text.count(chr(10)) + 1}"
+        raise ConfigError(source, [Fault(where, f"cannot be read: {error}")]) from None
+
+
+def fault_texts(detail: ErrorDetails, model: type[BaseModel]) -> list[str]:
+    """What pydantic found at one place, as a person would say it, without the value itself."""
+    place = ".".join(str(part) for part in detail["loc"])
+    kind = detail["type"]
+    if kind == "missing":
+        return [f"{place}: is missing"]
+    if kind == "extra_forbidden":
+        return [f"{place}: there is no such setting; {_hint(detail['loc'], model)}"]
+    message = detail["msg"].removeprefix("Value error, ")
+    return [f"{place}: {line}" if place else line for line in message.split("\n")]
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """What may have been meant by a word that is not known."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {near[0]}?" if near else "check its spelling"
+
+
+def _hint(place: Place, model: type[BaseModel]) -> str:
+    """A spelling hint for an unknown key, from the keys that its table has."""
+    section: Any = model
+    for part in place[:-1]:
+        section = _below(section, part)
+    known = section.model_fields if _is_model(section) else {}
+    return closest(str(place[-1]), known)
+
+
+def _below(annotation: Any, part: str | int) -> Any:
+    """The type of what stands under a key; None where that is not a table of known keys."""
+    if not _is_model(annotation):
+        return None
+    field = annotation.model_fields.get(part)
+    return None if field is None else _table(field.annotation)
+
+
+def _table(annotation: Any) -> Any:
+    """The table in an optional one, or in those under any name."""
+    if _is_model(annotation):
+        return annotation
+    inner = [_table(each) for each in get_args(annotation)]
+    found = next((each for each in inner if each is not None), None)
+    return None if get_origin(annotation) is None else found
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
