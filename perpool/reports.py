@@ -1,8 +1,9 @@
 """Build, sign and order the reports that `FundingOracle` and `PriceFeed` take.
 
 A report is EIP-712 typed data, ``Report(uint256 observed_at,address[] tokens,uint256[] values)``,
-signed with eth-account. A round needs a quorum of reports on the same time and tokens; it is
-submitted with one seat for every reporter, ascending by address (see interfaces/IReports.vyi).
+signed by a key of eth-account or another `Signer`. A round needs a quorum of reports on the same
+time and tokens; it is submitted with one seat for every reporter, ascending by address (see
+interfaces/IReports.vyi).
 
     domain = Domain.of_funding_oracle(chain_id, oracle)
     report = sign_report(account, domain, observed_at, tokens, pack_rates(rates))
@@ -17,9 +18,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any, Protocol
 
 from eth_account.messages import SignableMessage, encode_typed_data
-from eth_account.signers.local import LocalAccount
 from eth_utils import to_canonical_address, to_checksum_address
 
 RATE_UNIT_WAD = 10**9
@@ -49,6 +50,30 @@ _TYPES = {
 }
 
 
+class Signature(Protocol):
+    """v (27 or 28), r and s."""
+
+    @property
+    def v(self) -> int: ...
+
+    @property
+    def r(self) -> int: ...
+
+    @property
+    def s(self) -> int: ...
+
+
+class Signer(Protocol):
+    """Whoever signs as a reporter: a key of eth-account, or one of `perpool.keeper.signing`."""
+
+    @property
+    def address(self) -> str:
+        """Checksummed."""
+
+    def sign_typed_data(self, *, full_message: dict[str, Any]) -> Signature:
+        """Sign EIP-712 typed data: types, primaryType, domain and message."""
+
+
 class ReportError(ValueError):
     """Reports that no oracle would take; the message says what to change."""
 
@@ -71,27 +96,31 @@ class Domain:
         """Domain of a `PriceFeed`."""
         return cls("Perpool PriceFeed", chain_id, to_checksum_address(contract))
 
+    def typed_data(
+        self, observed_at: int, tokens: Sequence[str], values: Sequence[int]
+    ) -> dict[str, Any]:
+        """What a reporter signs."""
+        return {
+            "types": _TYPES,
+            "primaryType": "Report",
+            "domain": {
+                "name": self.name,
+                "version": "1",
+                "chainId": self.chain_id,
+                "verifyingContract": self.contract,
+            },
+            "message": {
+                "observed_at": observed_at,
+                "tokens": list(tokens),
+                "values": list(values),
+            },
+        }
+
     def message(
         self, observed_at: int, tokens: Sequence[str], values: Sequence[int]
     ) -> SignableMessage:
-        """The typed data a reporter signs."""
-        return encode_typed_data(
-            full_message={
-                "types": _TYPES,
-                "primaryType": "Report",
-                "domain": {
-                    "name": self.name,
-                    "version": "1",
-                    "chainId": self.chain_id,
-                    "verifyingContract": self.contract,
-                },
-                "message": {
-                    "observed_at": observed_at,
-                    "tokens": list(tokens),
-                    "values": list(values),
-                },
-            }
-        )
+        """The same, encoded for signing or recovering."""
+        return encode_typed_data(full_message=self.typed_data(observed_at, tokens, values))
 
 
 @dataclass(frozen=True)
@@ -125,6 +154,11 @@ def rate_units(rate: Decimal) -> int:
     return int((rate * 10**9).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
 
 
+def price_units(price: Decimal) -> int:
+    """A price in USDT for a whole token in WAD, rounded to the nearest, ties to even."""
+    return int((price * 10**18).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
+
+
 def pack_rates(rates: Sequence[int | None]) -> list[int]:
     """Words of four lanes, the lowest lane first, from rates in units of 1e-9.
 
@@ -155,7 +189,7 @@ def unpack_rates(words: Sequence[int], count: int) -> list[int | None]:
 
 
 def sign_report(
-    account: LocalAccount,
+    account: Signer,
     domain: Domain,
     observed_at: int,
     tokens: Sequence[str],
@@ -164,12 +198,12 @@ def sign_report(
     """Sign a report as `account`.
 
     `values` are `pack_rates(...)` for a funding oracle, one price in WAD for a price feed.
-    Raises ReportError when there are more tokens than a round may have.
+    Raises ReportError when there are more tokens than a round may have, and what the signer raises.
     """
     if len(tokens) > MAX_TOKENS:
         raise ReportError(f"a round has at most {MAX_TOKENS} tokens, not {len(tokens)}: split it")
     addresses = tuple(to_checksum_address(token) for token in tokens)
-    signed = account.sign_message(domain.message(observed_at, addresses, values))
+    signed = account.sign_typed_data(full_message=domain.typed_data(observed_at, addresses, values))
     return SignedReport(
         account.address, observed_at, addresses, tuple(values), signed.v, signed.r, signed.s
     )

@@ -21,7 +21,7 @@ from perpool.deployment import Record
 from perpool.deployment.ape import AccountError, ApeSender, load_account, network_name
 from perpool.keeper.chain import next_block_time
 from perpool.keeper.cli import ERRORS, build_keeper, serve, source_options
-from perpool.keeper.signing import ApeSigner
+from perpool.keeper.signing import ApeAccount
 
 
 def now() -> int:
@@ -55,7 +55,7 @@ def cli(  # noqa: PLR0917 - one for each option
         keeper = build_keeper(
             ApeSender(load_account(submitter or reporters[0])),
             Record.read(path),
-            [ApeSigner(load_account(alias)) for alias in reporters],
+            [ApeAccount(load_account(alias)) for alias in reporters],
             now,
             sources=sources,
             data=data,
