@@ -1,0 +1,209 @@
+"""What the keeper tells those who watch it: figures for Prometheus, and whether it is well.
+
+metrics = Metrics()
+metrics.feed_age.labels("funding", "ADA").set(30)
+metrics.text()                                      # what /metrics answers
+
+health = Health()
+health.expect("submitter", timedelta(seconds=5))
+health.ticked("submitter")
+health.check(now)                                   # reasons why it is not well, none if it is
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+PREFIX = "perpool_keeper_"
+
+
+class Metrics:
+    """All figures of one keeper, in a registry of its own. Labels are given in the order here."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
+        # sources
+        self.left_out = self._counter(
+            "left_out", "Venues left out of a round, by reason.", "market", "venue", "kind"
+        )
+        self.venues = self._gauge(
+            "venues",
+            "Venues in the newest median of funding or price; 0 where they were too few.",
+            "market",
+            "value",
+        )
+        self.unheard = self._counter(
+            "unheard",
+            "Rounds for which too few venues had a value, so nothing was signed.",
+            "market",
+        )
+        self.funding_rate = self._gauge(
+            "funding_rate", "Median funding as a fraction a year, 1 is 100 %.", "market"
+        )
+        self.funding_spread = self._gauge(
+            "funding_spread", "Largest less smallest venue's funding, a fraction a year.", "market"
+        )
+        self.price = self._gauge("price_usdt", "Median price of a whole token.", "market")
+        self.price_spread = self._gauge(
+            "price_spread_usdt", "Largest less smallest venue's price of a whole token.", "market"
+        )
+
+        # reports
+        self.signed = self._counter("signed", "Reports signed and posted.", "feed")
+        self.refused_reports = self._counter(
+            "refused_reports", "Reports in the mailbox that count for nothing, by reason.", "reason"
+        )
+        self.equivocations = self._counter(
+            "equivocations",
+            "Times that a reporter signed two different reports of one moment.",
+            "reporter",
+        )
+        self.mailbox_errors = self._counter("mailbox_errors", "Failures of the mailbox or lease.")
+
+        # on chain
+        self.feed_age = self._gauge(
+            "feed_age_seconds", "Age of the newest value on chain.", "feed", "market"
+        )
+        self.feed_heartbeat = self._gauge(
+            "feed_heartbeat_seconds", "Age at which a new value is due, changed or not.", "feed"
+        )
+        self.rounds = self._counter("rounds", "Rounds of reports, by outcome.", "feed", "outcome")
+        self.transactions = self._counter(
+            "transactions", "Transactions of a lane, by outcome.", "lane", "outcome"
+        )
+        self.replacements = self._counter(
+            "replacements", "Transactions sent again with a higher fee.", "lane"
+        )
+        self.held = self._gauge(
+            "held", "1 while nothing is sent because fees are over the cap.", "lane"
+        )
+        self.in_flight_seconds = self._gauge(
+            "in_flight_seconds", "Age of the transaction that waits to be mined, 0 without.", "lane"
+        )
+        self.balance = self._gauge("balance_ether", "Ether of an account that pays gas.", "account")
+
+        # nodes, lease and state
+        self.node_up = self._gauge(
+            "node_up", "1 where a node answers, keeps up and agrees with the others.", "node"
+        )
+        self.disagreements = self._counter(
+            "disagreements", "Answers on which nodes disagreed, so that nothing was done."
+        )
+        self.lease_held = self._gauge("lease_held", "1 on the active submitter.", "lane")
+        self.journal_errors = self._counter("journal_errors", "Failed writes to the journal.")
+
+        # liquidator
+        self.liquidations = self._counter(
+            "liquidations", "Liquidations tried, by outcome.", "leg", "outcome"
+        )
+        self.accounts = self._gauge("accounts", "Accounts with debt in a pool.", "pool")
+
+        # roles
+        self.role_errors = self._counter("role_errors", "Ticks of a role that failed.", "role")
+        self.role_ticked = self._gauge(
+            "role_ticked_timestamp_seconds", "When a role last ticked well, unix time.", "role"
+        )
+
+    def text(self) -> bytes:
+        """All figures in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, help_: str, *labels: str) -> Counter:
+        return Counter(PREFIX + name, help_, labels, registry=self.registry)
+
+    def _gauge(self, name: str, help_: str, *labels: str) -> Gauge:
+        return Gauge(PREFIX + name, help_, labels, registry=self.registry)
+
+
+@dataclass
+class _Beat:
+    every: float
+    newest: float
+
+
+class Health:
+    """Whether everything that should happen does. Fed by roles, asked by `/healthz`; never blocks.
+
+    `grace` is how long after its heartbeat a feed counts as overdue; `periods` how many of its
+    periods a role may go without a good tick, at least `patience`. Feeds are of the keeper's time,
+    which may be that of a chain that plays history; roles are of this machine's.
+    """
+
+    def __init__(
+        self,
+        *,
+        grace: timedelta = timedelta(minutes=10),
+        periods: int = 5,
+        patience: timedelta = timedelta(minutes=2),
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.grace = int(grace.total_seconds())
+        self.periods = periods
+        self.patience = patience.total_seconds()
+        self.steady = steady
+        self._lock = threading.Lock()
+        self._roles: dict[str, _Beat] = {}
+        self._feeds: dict[tuple[str, str], tuple[int, int]] = {}
+        self._troubles: dict[str, str] = {}
+
+    def expect(self, role: str, every: timedelta) -> None:
+        """A role has begun, and is to tick so often."""
+        with self._lock:
+            self._roles[role] = _Beat(every.total_seconds(), self.steady())
+
+    def ticked(self, role: str) -> None:
+        """A role has done its tick well."""
+        with self._lock:
+            if role in self._roles:
+                self._roles[role].newest = self.steady()
+
+    def feed(self, feed: str, market: str, observed_at: int, heartbeat: timedelta) -> None:
+        """The newest value on chain is of `observed_at`, 0 for none, and is due every heartbeat."""
+        with self._lock:
+            self._feeds[feed, market] = (observed_at, int(heartbeat.total_seconds()))
+
+    def trouble(self, part: str, reason: str | None) -> None:
+        """What is wrong with a part, such as "nodes", "journal" or "lease"; None when it is well.
+
+        The reason is shown to whoever can reach `/healthz`.
+        """
+        with self._lock:
+            if reason is None:
+                self._troubles.pop(part, None)
+            else:
+                self._troubles[part] = reason
+
+    def check(self, now: int) -> list[str]:
+        """Reasons why the keeper is not well, none if it is. `now` is the keeper's time."""
+        with self._lock:
+            return [*self._stuck(), *self._overdue(now), *self._troubled()]
+
+    def _stuck(self) -> list[str]:
+        steady = self.steady()
+        return [
+            f"role {role}: no good tick for {steady - beat.newest:.0f} s, due every "
+            f"{beat.every:g} s"
+            for role, beat in sorted(self._roles.items())
+            if steady - beat.newest > max(self.periods * beat.every, self.patience)
+        ]
+
+    def _overdue(self, now: int) -> list[str]:
+        reasons = []
+        for (feed, market), (observed_at, heartbeat) in sorted(self._feeds.items()):
+            if observed_at == 0:
+                reasons.append(f"{feed} of {market}: never reported")
+            elif now - observed_at > heartbeat + self.grace:
+                reasons.append(
+                    f"{feed} of {market}: {now - observed_at} s old, due every {heartbeat} s"
+                )
+        return reasons
+
+    def _troubled(self) -> list[str]:
+        return [f"{part}: {reason}" for part, reason in sorted(self._troubles.items())]
