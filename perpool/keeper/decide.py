@@ -37,16 +37,18 @@ def reports(
     prices: list[ReportFunding | ReportPrice] = []
     funding: list[ReportFunding | ReportPrice] = []
     for each in newest.values():
-        market = by_feed.get(each.subject.contract)
-        if market is not None:
+        if each.kind == "price":
+            market = by_feed.get(each.subject.contract)
             [price] = each.medians
-            if price is not None and _price_due(market.price, each, price, policy):
+            if market is None or price is None:
+                continue
+            if _price_due(market.price, each, price, policy):
                 prices.append(ReportPrice(market.market, each, price))
-            continue
-        rates = _rates(by_token, each)
-        if any(_funding_due(state.funding, each, rate, policy) for state, rate in rates):
-            said = tuple((state.market, rate) for state, rate in rates)
-            funding.append(ReportFunding(each, said))
+        else:
+            rates = _rates(by_token, each)
+            if any(_funding_due(state.funding, each, rate, policy) for state, rate in rates):
+                said = tuple((state.market, rate) for state, rate in rates)
+                funding.append(ReportFunding(each, said))
     return prices + funding
 
 

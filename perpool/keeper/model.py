@@ -122,6 +122,7 @@ class Subject:
 class Round:
     """Verified reports of one subject, of a quorum of its reporters at least."""
 
+    kind: Literal["funding", "price"]
     subject: Subject
     reports: tuple[SignedReport, ...]
     medians: tuple[int | None, ...]

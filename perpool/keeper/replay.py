@@ -7,12 +7,14 @@ with the reference model to the unit.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import structlog
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_utils import keccak, to_checksum_address
@@ -36,6 +38,10 @@ BOUND_UNITS = 10 * 10**9
 TAU = 86_400
 LEAD = 3_600
 """Seconds that the chain exists before the first round."""
+QUIET = structlog.wrap_logger(
+    structlog.PrintLogger(), wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR)
+)
+"""Years of warnings help nobody; what matters of them is counted."""
 
 
 class ReplayError(Exception):
@@ -83,7 +89,7 @@ class EvmReader:
 
     def _read(self, call: Call) -> Any:
         try:
-            data = self.evm.call(call.to, call.data)
+            data = self.evm.call(call.to, call.data, static=False)
         except Reverted as error:
             return error
         return data if call.function is None else call.function.decode(data)
@@ -152,9 +158,9 @@ class Replay:
         mailbox = open_mailbox("sqlite://", self.evm.chain_id)
         self.outbox = EvmOutbox(self.evm)
         self.reporter = Reporter(
-            contracts, panel, keys, mailbox, min_venues=min_venues, cadence=cadence
+            contracts, panel, keys, mailbox, min_venues=min_venues, cadence=cadence, log=QUIET
         )
-        self.submitter = Submitter(contracts, mailbox, self.outbox, policy=self.policy)
+        self.submitter = Submitter(contracts, mailbox, self.outbox, policy=self.policy, log=QUIET)
         self._tokens = tokens
         self._mailbox = mailbox
         self._reference = {

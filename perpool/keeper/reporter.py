@@ -52,6 +52,8 @@ class Reporter:
         self.values: list[Values] = []
         """What the last observation gave."""
         self._signed: dict[str, int] | None = None
+        self._left_out: dict[tuple[str, str], str] = {}
+        self._unheard: dict[str, list[str]] = {}
 
     def tick(self, now: int) -> None:
         """Observe, sign and post where the next observation is due.
@@ -60,7 +62,7 @@ class Reporter:
         """
         signed = self._newest_signed()
         observed_at = now // self.cadence * self.cadence
-        waiting = [each for each in self.signers if signed.get(each.address, 0) < observed_at]
+        waiting = [each for each in self.signers if signed[each.address] < observed_at]
         if waiting:
             self.values = self.observe(observed_at)
             self._report(waiting, observed_at, self.values)
@@ -68,7 +70,9 @@ class Reporter:
     def observe(self, observed_at: int) -> list[Values]:
         """What the venues agree on, logged and measured."""
         observations = self.panel.observe(list(self.contracts.markets), observed_at)
-        return [self._value(each) for each in observations]
+        found = [self._value(each) for each in observations]
+        self._log(observations, found)
+        return found
 
     def check_seats(self, now: int) -> None:
         """Raises KeeperError unless every key is a reporter's of the funding oracle."""
@@ -83,25 +87,23 @@ class Reporter:
     def _newest_signed(self) -> dict[str, int]:
         """Observation time of the newest report of each of our keys."""
         if self._signed is None:
-            posted, _ = self.mailbox.read(None)
-            ours = {each.address for each in self.signers}
-            newest: dict[str, int] = {}
-            for message in posted:
-                report = message.report
-                if report.reporter in ours:
-                    latest = max(newest.get(report.reporter, 0), report.observed_at)
-                    newest[report.reporter] = latest
+            newest = {each.address: 0 for each in self.signers}
+            messages, position = self.mailbox.read(None)
+            while messages:
+                for report in (each.report for each in messages):
+                    if newest.get(report.reporter, report.observed_at) < report.observed_at:
+                        newest[report.reporter] = report.observed_at
+                messages, position = self.mailbox.read(position)
             self._signed = newest
         return self._signed
 
     def _value(self, observation: Observation) -> Values:
+        """What the venues agree on of a market, in figures for whoever watches."""
         market = observation.market
+        values = aggregate(observation, self.min_venues)
         for each in observation.left_out:
             self.metrics.left_out.labels(market, each.venue, each.kind).inc()
-            self.log.warning("venue left out", market=market, venue=each.venue, reason=each.reason)
-        values = aggregate(observation, self.min_venues)
-        consensus = {"funding": values.funding, "price": values.price}
-        for name, found in consensus.items():
+        for name, found in (("funding", values.funding), ("price", values.price)):
             self.metrics.venues.labels(market, name).set(found.venues if found else 0)
         if values.funding is not None:
             self.metrics.funding_rate.labels(market).set(float(values.funding.median))
@@ -109,17 +111,48 @@ class Reporter:
         if values.price is not None:
             self.metrics.price.labels(market).set(float(values.price.median))
             self.metrics.price_spread.labels(market).set(float(values.price.spread))
-        missing = [name for name, found in consensus.items() if found is None]
-        if missing:
+        if self._missing(values):
             self.metrics.unheard.labels(market).inc()
-            self.log.warning(
-                "too few venues",
-                market=market,
-                missing=missing,
-                venues=len(observation.readings),
-                needed=self.min_venues,
-            )
         return values
+
+    def _missing(self, values: Values) -> list[str]:
+        """What a reporter should say of a market and cannot."""
+        missing = [] if values.funding is not None else ["funding"]
+        if values.price is None and self.contracts.markets[values.market].price_feed is not None:
+            missing.append("price")
+        return missing
+
+    def _log(self, observations: Sequence[Observation], found: Sequence[Values]) -> None:
+        """What has changed since the last observation: a line for each, not for each minute."""
+        left_out: dict[tuple[str, str, str], list[str]] = {}
+        reasons: dict[tuple[str, str], str] = {}
+        for observation in observations:
+            for each in observation.left_out:
+                place = (observation.market, each.venue)
+                reasons[place] = each.kind
+                if self._left_out.get(place) != each.kind:
+                    said = (each.venue, each.kind, each.reason)
+                    left_out.setdefault(said, []).append(observation.market)
+        for (venue, kind, reason), markets in left_out.items():
+            self.log.warning(
+                "venue left out", venue=venue, kind=kind, reason=reason, markets=markets
+            )
+        back: dict[str, list[str]] = {}
+        for market, venue in self._left_out.keys() - reasons.keys():
+            back.setdefault(venue, []).append(market)
+        for venue, markets in back.items():
+            self.log.info("venue is back", venue=venue, markets=sorted(markets))
+        self._left_out = reasons
+
+        unheard = {each.market: missing for each in found if (missing := self._missing(each))}
+        for market, missing in unheard.items():
+            if self._unheard.get(market) != missing:
+                self.log.error(
+                    "too few venues", market=market, missing=missing, needed=self.min_venues
+                )
+        for market in self._unheard.keys() - unheard.keys():
+            self.log.info("enough venues again", market=market)
+        self._unheard = unheard
 
     def _report(self, signers: Sequence[Signer], observed_at: int, found: Sequence[Values]) -> None:
         assert self._signed is not None
@@ -136,7 +169,8 @@ class Reporter:
         for signer in signers:
             self._signed[signer.address] = observed_at
         said = {each.market: _text(each) for each in found if each.funding or each.price}
-        self.log.info("reported", observed_at=observed_at, values=said)
+        if said:
+            self.log.info("reported", observed_at=observed_at, values=said)
 
     def _units(self, subject: Subject, by_token: Mapping[str, Values]) -> list[int] | None:
         """What is signed of a subject; None where there is nothing to say."""

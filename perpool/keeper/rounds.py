@@ -95,7 +95,7 @@ class Collector:
                 if reporter in seats.reporters and reporter not in found.equivocators
             )
             if len(reports) >= seats.quorum:
-                yield Round(subject, reports, medians(reports, seats))
+                yield Round(seats.kind, subject, reports, medians(reports, seats))
 
     def _count(self, reporter: str, subject: Subject) -> int:
         return sum(

@@ -12,7 +12,7 @@ from perpool.evm import Reverted
 from perpool.keeper import decide
 from perpool.keeper.contracts import Contracts
 from perpool.keeper.journal import Intent, Parcel
-from perpool.keeper.mailbox import Lease, Mailbox
+from perpool.keeper.mailbox import Lease, Mailbox, Message
 from perpool.keeper.metrics import Metrics
 from perpool.keeper.model import (
     Action,
@@ -32,6 +32,8 @@ BATCH = 24
 """Calls in a transaction; contracts/Multicall.vy takes as many."""
 TRANSACTIONS_A_TICK = 16
 """Where they are mined at once, as on local chains."""
+PRUNE_SECONDS = 600
+"""Between two clearings of the mailbox."""
 EXPIRY_MARGIN = 30
 """Seconds before its time that a round counts as too old."""
 
@@ -104,14 +106,15 @@ class Submitter:
         self.active = False
         """Whether the lease was ours at the newest tick."""
         self._position: str | None = None
+        self._pruned = 0
         self._refused: set[Intent] = set()
 
     def tick(self, now: int) -> Outcome:
         """Bring the chain up to date with the newest rounds, as far as that is possible now."""
         head = self.contracts.reader.head()
         self.collect(next_block_time(head, now))
-        self._look(head, now)
         if not self._hold():
+            self._look(head, now)
             if self.outbox is not None:
                 self.outbox.watch()
             return Outcome()
@@ -120,10 +123,10 @@ class Submitter:
         if self.outbox is not None:
             self.outbox.step()
         for _ in range(TRANSACTIONS_A_TICK):
-            if self.outbox is not None and self.outbox.busy:
-                break
             head = self.contracts.reader.head()
             states = self._look(head, now)
+            if self.outbox is not None and self.outbox.busy:
+                break
             actions = self._due(states, next_block_time(head, now))
             passing = self._passing(actions, head, now, refused)
             if not passing:
@@ -140,22 +143,32 @@ class Submitter:
         """Take in what reporters have posted. `time` is that of the chain's next block."""
         self.collector.seats = self.contracts.seats(time)
         messages, self._position = self.mailbox.read(self._position)
-        for message in messages:
-            refused = self.collector.add(message, time)
-            if refused is None:
-                continue
-            reporter = message.report.reporter
-            self.metrics.refused_reports.labels(refused).inc()
-            if refused == "equivocation":
-                self.metrics.equivocations.labels(reporter).inc()
-            self.log.warning(
-                "report refused",
-                reason=refused,
-                reporter=reporter,
-                contract=message.contract,
-                observed_at=message.report.observed_at,
-            )
+        while messages:
+            for message in messages:
+                refused = self.collector.add(message, time)
+                if refused is not None:
+                    self._note_refusal(message, refused)
+            messages, self._position = self.mailbox.read(self._position)
         self.collector.prune(time)
+        if time >= self._pruned + PRUNE_SECONDS:
+            oldest = max(each.max_report_age for each in self.collector.seats.values())
+            self.mailbox.prune(time - 2 * oldest)
+            self._pruned = time
+
+    def _note_refusal(self, message: Message, reason: str) -> None:
+        report = message.report
+        self.metrics.refused_reports.labels(reason).inc()
+        if reason == "equivocation":
+            self.metrics.equivocations.labels(report.reporter).inc()
+        # a position that was lost brings old ones back
+        log = self.log.debug if reason == "too old" else self.log.warning
+        log(
+            "report refused",
+            reason=reason,
+            reporter=report.reporter,
+            contract=message.contract,
+            observed_at=report.observed_at,
+        )
 
     # -- one transaction --
 

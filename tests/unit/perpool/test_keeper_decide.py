@@ -65,11 +65,11 @@ def funding_round(time: int = NOW, **medians: int | None) -> Round:
     """A round of some markets' funding, in percent a year."""
     tokens = tuple(f"{market} token" for market in medians)
     rates = tuple(each if each is None else each * PERCENT for each in medians.values())
-    return Round(Subject(ORACLE, time, tokens), (), rates)
+    return Round("funding", Subject(ORACLE, time, tokens), (), rates)
 
 
 def price_round(wad: int | None, time: int = NOW, market: str = "ADA") -> Round:
-    return Round(Subject(f"{market} feed", time, (f"{market} token",)), (), (wad,))
+    return Round("price", Subject(f"{market} feed", time, (f"{market} token",)), (), (wad,))
 
 
 def reports(rounds: list[Round], *states: MarketState) -> list[object]:

@@ -1,0 +1,336 @@
+"""Reporter and submitter on an in-process chain: what is signed, posted, sent, and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from eth_account.signers.local import LocalAccount
+from structlog.testing import capture_logs
+
+from perpool.evm import Contract, Evm
+from perpool.keeper.contracts import Contracts, KeeperError, MarketAddresses
+from perpool.keeper.journal import Parcel
+from perpool.keeper.mailbox import Mailbox, MailboxError, Message, open_mailbox
+from perpool.keeper.model import (
+    Funding,
+    LeftOut,
+    Observation,
+    Reading,
+    ReportFunding,
+    ReportPrice,
+)
+from perpool.keeper.replay import EvmOutbox, EvmReader, deploy_oracle, reporter_keys, token_of
+from perpool.keeper.reporter import Reporter
+from perpool.keeper.submitter import Outcome, Submitter
+from perpool.reports import ordered, unpack_rates
+
+NOW = 1_700_000_040
+"""A multiple of a minute."""
+WAD = 10**18
+TOKENS = {"ADA": token_of("ADA"), "XRP": token_of("XRP")}
+D = Decimal
+
+
+class SaidVenues:
+    """A panel whose venues say what a test wants: {market: {venue: (funding of 8 h, price)}}."""
+
+    def __init__(self) -> None:
+        self.says: dict[str, dict[str, tuple[str | None, str | None]]] = {
+            "ADA": {"a": ("0.0001", "1.5"), "b": ("0.0002", "1.6"), "c": ("0.0003", "1.4")},
+            "XRP": {"a": ("-0.0001", None), "b": ("-0.0001", None), "c": ("-0.0001", None)},
+        }
+        self.down = (LeftOut("d", "it is down"),)
+        self.asked: list[int] = []
+
+    def observe(self, markets: Sequence[str], now: int) -> list[Observation]:
+        self.asked.append(now)
+        found = []
+        for market in markets:
+            readings = tuple(
+                Reading(
+                    venue,
+                    Funding(D(rate), timedelta(hours=8)) if rate else None,
+                    D(price) if price else None,
+                )
+                for venue, (rate, price) in self.says[market].items()
+            )
+            found.append(Observation(market, readings, self.down))
+        return found
+
+
+@dataclass
+class Setting:
+    """Two markets, one of them with a price feed of ours, and three reporters."""
+
+    evm: Evm
+    oracle: Contract
+    feed: Contract
+    contracts: Contracts
+    keys: list[LocalAccount]
+    panel: SaidVenues
+    mailbox: Mailbox
+
+    def reporter(self, *keys: int, min_venues: int = 3) -> Reporter:
+        signers = [self.keys[each] for each in keys]
+        return Reporter(
+            self.contracts,
+            self.panel,  # type: ignore[arg-type]
+            signers,
+            self.mailbox,
+            min_venues=min_venues,
+        )
+
+    def submitter(self, outbox: object = None) -> Submitter:
+        return Submitter(self.contracts, self.mailbox, outbox or EvmOutbox(self.evm))  # type: ignore[arg-type]
+
+    def posted(self) -> list[Message]:
+        return self.mailbox.read(None)[0]
+
+    def warp(self, time: int) -> None:
+        self.evm.warp(time - self.evm.timestamp)
+
+
+@pytest.fixture
+def setting() -> Iterator[Setting]:
+    evm = Evm(timestamp=NOW)
+    keys = reporter_keys(4)
+    oracle = deploy_oracle(evm, keys[:3], list(TOKENS.values()))
+    feed = evm.deploy("PriceFeed", TOKENS["ADA"], "ADA / USDT", 3_600, 60, WAD // 5)
+    feed.set_reporters(ordered(each.address for each in keys[:3]), 3)
+    markets = {
+        "XRP": MarketAddresses(TOKENS["XRP"]),
+        "ADA": MarketAddresses(TOKENS["ADA"], price_feed=feed.address),
+    }
+    contracts = Contracts(EvmReader(evm), oracle.address, markets)
+    mailbox = open_mailbox("sqlite://", evm.chain_id)
+    evm.warp(NOW + 60 - evm.timestamp)
+    yield Setting(evm, oracle, feed, contracts, keys, SaidVenues(), mailbox)
+    mailbox.close()
+
+
+# -- reporter --
+
+
+def test_reporter__signs_all_markets_at_the_minute(setting: Setting) -> None:
+    setting.reporter(0).tick(NOW + 119)
+    funding, price = setting.posted()
+    assert funding.contract == setting.oracle.address
+    assert funding.report.observed_at == NOW + 60
+    # in the order of the markets' names
+    assert funding.report.tokens == (TOKENS["ADA"], TOKENS["XRP"])
+    assert unpack_rates(funding.report.values, 2) == [219_000_000, -109_500_000]
+    assert price.contract == setting.feed.address
+    assert price.report.values == (3 * WAD // 2,)
+
+
+def test_reporter__once_a_minute(setting: Setting) -> None:
+    reporter = setting.reporter(0)
+    for second in (60, 61, 119):
+        reporter.tick(NOW + second)
+    assert setting.panel.asked == [NOW + 60]
+    reporter.tick(NOW + 120)
+    assert setting.panel.asked == [NOW + 60, NOW + 120]
+
+
+def test_reporter__a_restart_does_not_sign_the_same_time_again(setting: Setting) -> None:
+    setting.reporter(0).tick(NOW + 60)
+    setting.panel.says["ADA"]["b"] = ("0.0009", "2")
+    setting.reporter(0).tick(NOW + 70)
+    assert len(setting.posted()) == 2
+    setting.reporter(0, 1).tick(NOW + 70)
+    assert len(setting.posted()) == 4
+    assert {each.report.reporter for each in setting.posted()[2:]} == {setting.keys[1].address}
+
+
+def test_reporter__a_market_too_few_venues_know_of_is_left_open(setting: Setting) -> None:
+    del setting.panel.says["XRP"]["a"]
+    with capture_logs() as logs:
+        setting.reporter(0).tick(NOW + 60)
+    assert unpack_rates(setting.posted()[0].report.values, 2) == [219_000_000, None]
+    said = [each for each in logs if each["event"] == "too few venues"]
+    # XRP's price is not ours to say
+    assert [(each["market"], each["missing"]) for each in said] == [("XRP", ["funding"])]
+
+
+def test_reporter__logs_what_changes(setting: Setting) -> None:
+    reporter = setting.reporter(0)
+
+    def events(minute: int) -> list[str]:
+        with capture_logs() as logs:
+            reporter.tick(NOW + minute * 60)
+        return [each["event"] for each in logs]
+
+    assert events(1) == ["venue left out", "reported"]
+    assert events(2) == ["reported"]
+    del setting.panel.says["XRP"]["a"]
+    assert events(3) == ["too few venues", "reported"]
+    assert events(4) == ["reported"]
+    setting.panel.says["XRP"]["a"] = ("0.0001", None)
+    setting.panel.down = ()
+    assert events(5) == ["venue is back", "enough venues again", "reported"]
+
+
+def test_reporter__nothing_made_up(setting: Setting) -> None:
+    reporter = setting.reporter(0, min_venues=4)
+    reporter.tick(NOW + 60)
+    assert setting.posted() == []
+    assert reporter.metrics.unheard.labels("ADA")._value.get() == 1
+
+
+def test_reporter__mailbox_down_signs_nothing(setting: Setting) -> None:
+    class Down:
+        def read(self, after: str | None) -> None:
+            raise MailboxError("down")
+
+    reporter = setting.reporter(0)
+    reporter.mailbox = Down()  # type: ignore[assignment]
+    with pytest.raises(MailboxError):
+        reporter.tick(NOW + 60)
+    assert setting.panel.asked == []
+
+
+def test_reporter__a_key_without_a_seat(setting: Setting) -> None:
+    setting.reporter(0, 1, 2).check_seats(NOW)
+    with pytest.raises(KeeperError, match=f"not a reporter .*{setting.keys[3].address}"):
+        setting.reporter(0, 3).check_seats(NOW)
+
+
+# -- submitter --
+
+
+def test_submitter__rounds_to_the_chain(setting: Setting) -> None:
+    setting.reporter(0, 1, 2).tick(NOW + 60)
+    outcome = setting.submitter().tick(NOW + 60)
+    assert [type(each) for each in outcome.done] == [ReportPrice, ReportFunding]
+    assert setting.oracle.funding(TOKENS["ADA"]) == (219_000_000 * 10**9, NOW + 60)
+    assert setting.oracle.funding(TOKENS["XRP"]) == (-109_500_000 * 10**9, NOW + 60)
+    assert setting.feed.latestRoundData()[1] == 3 * WAD // 2
+
+
+def test_submitter__nothing_twice(setting: Setting) -> None:
+    setting.reporter(0, 1, 2).tick(NOW + 60)
+    submitter = setting.submitter()
+    submitter.tick(NOW + 60)
+    assert submitter.tick(NOW + 65) == Outcome()
+    # nor by another, who finds it on chain
+    assert setting.submitter().tick(NOW + 65) == Outcome()
+
+
+def test_submitter__waits_for_a_quorum(setting: Setting) -> None:
+    submitter = setting.submitter()
+    setting.reporter(0, 1).tick(NOW + 60)
+    assert submitter.tick(NOW + 60) == Outcome()
+    setting.reporter(2).tick(NOW + 62)
+    assert len(submitter.tick(NOW + 62).done) == 2
+
+
+def test_submitter__heartbeat_and_change(setting: Setting) -> None:
+    reporter, submitter = setting.reporter(0, 1, 2), setting.submitter()
+    sent = []
+    for minute in range(1, 64):
+        time = NOW + minute * 60
+        setting.warp(time)
+        if minute == 10:
+            setting.panel.says["XRP"] = {venue: ("0.01", None) for venue in "abc"}
+        reporter.tick(time)
+        sent += [(minute, type(each)) for each in submitter.tick(time).done]
+    assert sent == [
+        (1, ReportPrice),
+        (1, ReportFunding),
+        (10, ReportFunding),
+        (31, ReportPrice),
+        (61, ReportPrice),
+    ]
+
+
+def test_submitter__refused_by_the_chain(setting: Setting) -> None:
+    submitter = setting.submitter()
+    submitter.tick(NOW + 60)
+    # the owner changes the reporters, and the keeper has read the old ones
+    others = reporter_keys(8)[4:7]
+    setting.oracle.set_reporters(ordered(each.address for each in others), 3)
+    setting.warp(NOW + 80)
+    setting.reporter(0, 1, 2).tick(NOW + 80)
+    outcome = submitter.tick(NOW + 80)
+    assert [type(each) for each in outcome.done] == [ReportPrice]
+    [(action, reason)] = outcome.refused
+    assert isinstance(action, ReportFunding)
+    assert reason == "unknown or repeated signer"
+    # it has read the new ones now, to whom these reports are a stranger's
+    assert submitter.tick(NOW + 85) == Outcome()
+
+
+class Lease:
+    """A lease that a test gives and takes."""
+
+    def __init__(self) -> None:
+        self.ours = False
+        self.said: str | None = None
+
+    def hold(self) -> bool:
+        return self.ours
+
+    def note(self) -> str | None:
+        return self.said
+
+
+class Recorded(EvmOutbox):
+    """Also remembers what it was told."""
+
+    def __init__(self, evm: Evm) -> None:
+        super().__init__(evm)
+        self.told: list[object] = []
+
+    def watch(self) -> None:
+        self.told.append("watch")
+
+    def adopt(self, note: str) -> None:
+        self.told.append(("adopt", note))
+
+    def offer(self, parcels: Sequence[Parcel], expires_at: int | None) -> None:
+        self.told.append(("offer", expires_at))
+        super().offer(parcels, expires_at)
+
+
+def test_submitter__stands_by_until_the_lease_is_his(setting: Setting) -> None:
+    outbox, lease = Recorded(setting.evm), Lease()
+    submitter = setting.submitter(outbox)
+    submitter.lease = lease  # type: ignore[assignment]
+    setting.reporter(0, 1, 2).tick(NOW + 60)
+    assert submitter.tick(NOW + 60) == Outcome()
+    assert outbox.told == ["watch"]
+    lease.ours, lease.said = True, "what he had in flight"
+    assert len(submitter.tick(NOW + 65).done) == 2
+    # what a round may wait for: its age on chain
+    offers = [("offer", NOW + 60 + 3_600)] * 2
+    assert outbox.told == ["watch", ("adopt", "what he had in flight"), *offers]
+    submitter.tick(NOW + 70)
+    assert len(outbox.told) == 4
+
+
+def test_submitter__one_transaction_at_a_time(setting: Setting) -> None:
+    class Slow(Recorded):
+        def step(self) -> None:
+            self.busy = bool(self.told)
+
+    outbox = Slow(setting.evm)
+    setting.reporter(0, 1, 2).tick(NOW + 60)
+    submitter = setting.submitter(outbox)
+    assert [type(each) for each in submitter.tick(NOW + 60).done] == [ReportPrice]
+    assert submitter.tick(NOW + 65) == Outcome()
+
+
+def test_submitter__dry_run_says_each_thing_once(setting: Setting) -> None:
+    setting.reporter(0, 1, 2).tick(NOW + 60)
+    submitter = setting.submitter()
+    submitter.outbox = None
+    with capture_logs() as logs:
+        for _ in range(4):
+            submitter.tick(NOW + 60)
+    said = [each["action"] for each in logs if each["event"] == "would send"]
+    assert said == ["ReportPrice", "ReportFunding"]
+    assert setting.oracle.funding(TOKENS["ADA"]) == (0, 0)
