@@ -211,6 +211,10 @@ class Policy:
     price_threshold: Decimal = Decimal("0.005")
     """Change of the price, as a fraction of it, that does not wait for the heartbeat."""
 
+    def heartbeat(self, feed: str) -> timedelta:
+        """Of "funding" or "price"."""
+        return self.funding_heartbeat if feed == "funding" else self.price_heartbeat
+
 
 @dataclass(frozen=True, slots=True)
 class ReportFunding:

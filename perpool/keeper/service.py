@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import structlog
 
+from perpool.keeper.journal import JournalError
+from perpool.keeper.mailbox import MailboxError
 from perpool.keeper.metrics import Health, Metrics
 
 
@@ -47,7 +49,7 @@ class Service:
         self.duties = list(duties)
         self.clock = clock
         self.metrics = metrics or Metrics()
-        self.health = health
+        self.health = health or Health()
         self.log = log or structlog.get_logger("perpool.keeper")
 
     def run(self, stop: threading.Event) -> None:
@@ -71,6 +73,7 @@ class Service:
         return failed
 
     def _run(self, duty: Duty, stop: threading.Event) -> None:
+        self.health.expect(duty.role.name, duty.every)
         while not stop.is_set():
             started = time.monotonic()
             self._tick(duty.role)
@@ -83,10 +86,17 @@ class Service:
         except Exception as error:
             # whatever it is, the next tick is the remedy; who looks sees it in metric and health
             self.metrics.role_errors.labels(role.name).inc()
+            if isinstance(error, JournalError):
+                self.metrics.journal_errors.inc()
+                self.health.trouble("journal", str(error))
+            elif isinstance(error, MailboxError):
+                self.metrics.mailbox_errors.inc()
             self.log.error(
                 "tick failed", role=role.name, error=str(error), kind=type(error).__name__
             )
-            self.log.debug("tick failed", role=role.name, exc_info=True)
+            self.log.debug("where it failed", role=role.name, exc_info=True)
             return str(error) or type(error).__name__
         self.metrics.role_ticked.labels(role.name).set(now)
+        self.health.ticked(role.name)
+        self.health.trouble("journal", None)
         return None

@@ -13,7 +13,7 @@ from perpool.keeper import decide
 from perpool.keeper.contracts import Contracts
 from perpool.keeper.journal import Intent, Parcel
 from perpool.keeper.mailbox import Lease, Mailbox, Message
-from perpool.keeper.metrics import Metrics
+from perpool.keeper.metrics import Health, Metrics
 from perpool.keeper.model import (
     Action,
     MarketState,
@@ -90,6 +90,7 @@ class Submitter:
         policy: Policy | None = None,
         sync: bool = True,
         metrics: Metrics | None = None,
+        health: Health | None = None,
         log: Any = None,
     ) -> None:
         self.contracts = contracts
@@ -99,6 +100,7 @@ class Submitter:
         self.policy = policy or Policy()
         self.sync = sync
         self.metrics = metrics or Metrics()
+        self.health = health or Health()
         self.log = log or structlog.get_logger("perpool.keeper.submitter")
         self.collector = Collector(contracts.reader.chain_id, {})
         self.states: list[MarketState] = []
@@ -270,14 +272,16 @@ class Submitter:
         """Read the markets, and publish how old their feeds are."""
         self.states = self.contracts.states(head)
         for state in self.states:
-            self.metrics.feed_age.labels("funding", state.market).set(
-                now - state.funding.observed_at
-            )
+            self._publish("funding", state.market, state.funding.observed_at, now)
             if state.price is not None:
-                self.metrics.feed_age.labels("price", state.market).set(
-                    now - state.price.observed_at
-                )
+                self._publish("price", state.market, state.price.observed_at, now)
         return self.states
+
+    def _publish(self, feed: str, market: str, observed_at: int, now: int) -> None:
+        heartbeat = self.policy.heartbeat(feed)
+        self.metrics.feed_age.labels(feed, market).set(now - observed_at)
+        self.metrics.feed_heartbeat.labels(feed).set(heartbeat.total_seconds())
+        self.health.feed(feed, market, observed_at, heartbeat)
 
 
 def next_block_time(head: Head, now: int) -> int:
