@@ -1,4 +1,4 @@
-"""Write perpool/abi/: functions of the contracts, for the SDK and for wallets.
+"""Write perpool/abi/: functions and events of the contracts, for SDK, keeper, wallets and indexers.
 
 python -m tools.export_abi            # write
 python -m tools.export_abi --check    # fail where a file is not what the contracts say
@@ -31,10 +31,11 @@ CONTRACTS = (
 
 
 def content(contract: str) -> str:
-    """The file of a contract: its functions, sorted, one to a line."""
-    functions = [entry for entry in compile_contract(contract).abi if entry["type"] == "function"]
-    functions.sort(key=lambda entry: entry["name"])
-    lines = ",\n".join(json.dumps(entry, sort_keys=True) for entry in functions)
+    """The file of a contract: its functions and then its events, sorted, one to a line."""
+    kinds = ("function", "event")
+    entries = [entry for entry in compile_contract(contract).abi if entry["type"] in kinds]
+    entries.sort(key=lambda entry: (kinds.index(entry["type"]), entry["name"]))
+    lines = ",\n".join(json.dumps(entry, sort_keys=True) for entry in entries)
     return f"[\n{lines}\n]\n"
 
 

@@ -1,4 +1,4 @@
-"""Functions of the contracts that the SDK calls; `python -m tools.export_abi` writes the files."""
+"""Functions and events of the contracts; `python -m tools.export_abi` writes the files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @lru_cache
 def load_abi(contract: str) -> list[dict[str, Any]]:
-    """The functions of "ReversePool", "ForwardPool", "PoolFactory", "Operators" or "Lens"."""
+    """The functions and events of a contract, such as "ReversePool" or "Lens"."""
     text = files(__name__).joinpath(f"{contract}.json").read_text()
     abi: list[dict[str, Any]] = json.loads(text)
     return abi
