@@ -88,7 +88,7 @@ class Service:
             self.metrics.role_errors.labels(role.name).inc()
             if isinstance(error, JournalError):
                 self.metrics.journal_errors.inc()
-                self.health.trouble("journal", str(error))
+                self.health.trouble(f"journal of {role.name}", str(error))
             elif isinstance(error, MailboxError):
                 self.metrics.mailbox_errors.inc()
             self.log.error(
@@ -98,5 +98,5 @@ class Service:
             return str(error) or type(error).__name__
         self.metrics.role_ticked.labels(role.name).set(now)
         self.health.ticked(role.name)
-        self.health.trouble("journal", None)
+        self.health.trouble(f"journal of {role.name}", None)
         return None
