@@ -7,18 +7,28 @@ seconds, wei, and `Decimal` amounts.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, Self, get_args, get_origin
 
 from eth_utils import is_checksum_address, is_hex_address, to_checksum_address
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from perpool.toml_lines import Place, line_index
 
@@ -38,9 +48,9 @@ class ConfigError(Exception):
     """A configuration that cannot be used; one line for every fault."""
 
     def __init__(self, source: str, faults: Iterable[str | Fault]) -> None:
-        placed = [each if isinstance(each, Fault) else Fault(source, each) for each in faults]
-        self.faults = [each.text for each in placed]
-        super().__init__("\n".join(f"{each.where}: {each.text}" for each in placed))
+        self.placed = [each if isinstance(each, Fault) else Fault(source, each) for each in faults]
+        self.faults = [each.text for each in self.placed]
+        super().__init__("\n".join(f"{each.where}: {each.text}" for each in self.placed))
 
 
 # -- values --
@@ -67,6 +77,10 @@ def _duration(value: Any) -> Any:
     if match is None:
         raise ValueError('write a duration with its unit, s, m, h or d, such as "90s" or "24h"')
     return int(match[1]) * _SECONDS[match[2]]
+
+
+def _span(value: Any) -> Any:
+    return value if isinstance(value, timedelta) else timedelta(seconds=_duration(value))
 
 
 def _amount(value: Any) -> Any:
@@ -115,6 +129,8 @@ def check_address(value: str) -> str:
 
 Percent = Annotated[Decimal, BeforeValidator(_percent)]
 Duration = Annotated[int, BeforeValidator(_duration)]
+Span = Annotated[timedelta, BeforeValidator(_span)]
+"""A duration that stays a timedelta."""
 Amount = Annotated[Decimal, BeforeValidator(_amount)]
 Cap = Annotated[Decimal | None, BeforeValidator(_cap)]
 Fee = Annotated[int, BeforeValidator(_fee)]
@@ -127,20 +143,65 @@ def percent_text(fraction: Decimal) -> str:
 
 
 class Section(BaseModel):
-    """A table of the file: unknown keys are faults, and nothing changes after the check."""
+    """A table of the file: unknown keys are faults, and nothing changes after the check.
+
+    Methods whose names begin with "faults" say what is wrong with several values together. Each is
+    asked unless one of the values that it reads is wrong by itself.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    def faults(self) -> list[str]:
+    def faults(self) -> Iterable[str]:
         """What is wrong with these values together."""
         return []
 
-    @model_validator(mode="after")
-    def _check(self) -> Section:
-        faults = self.faults()
-        if faults:
-            raise ValueError("\n".join(faults))
-        return self
+    @model_validator(mode="wrap")
+    @classmethod
+    def _check(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Ask for faults even where a value is wrong already, so that all come at once."""
+        found: list[InitErrorDetails] = []
+        try:
+            section = handler(data)
+        except ValidationError as error:
+            if not isinstance(data, dict):
+                raise
+            found = [_again(each) for each in error.errors()]
+            section = cls._of_right_values(data)
+        unread = [AttributeError] if found else []
+        for name in dir(cls):
+            if name.startswith("faults"):
+                with contextlib.suppress(*unread):
+                    for said in getattr(section, name)():
+                        found.append(_said(said))
+        if found:
+            raise ValidationError.from_exception_data(cls.__name__, found)
+        return section
+
+    @classmethod
+    def _of_right_values(cls, data: dict[str, Any]) -> Self:
+        """A section without the values that are wrong: reading them is an AttributeError."""
+        section = cls.model_construct()
+        for name, field in cls.model_fields.items():
+            section.__dict__.pop(name, None)
+            with contextlib.suppress(ValidationError):
+                if name in data:
+                    adapter = TypeAdapter[Any](field.rebuild_annotation())
+                    section.__dict__[name] = adapter.validate_python(data[name])
+                elif not field.is_required():
+                    section.__dict__[name] = field.get_default(call_default_factory=True)
+        return section
+
+
+def _said(text: str) -> InitErrorDetails:
+    """A fault of our own."""
+    return {"type": PydanticCustomError("said", "{text}", {"text": text}), "input": None}
+
+
+def _again(detail: ErrorDetails) -> InitErrorDetails:
+    """A fault that has been found, to be raised with others."""
+    kind = detail["type"]
+    again = _said(detail["msg"]) if kind == "said" else InitErrorDetails(type=kind, input=None)
+    return again | {"loc": detail["loc"], "ctx": detail.get("ctx", {})}
 
 
 # -- reading --
@@ -184,16 +245,28 @@ def parse_toml(text: str, source: str) -> Toml:
         raise ConfigError(source, [Fault(where, f"cannot be read: {error}")]) from None
 
 
-def fault_texts(detail: ErrorDetails, model: type[BaseModel]) -> list[str]:
-    """What pydantic found at one place, as a person would say it, without the value itself."""
-    place = ".".join(str(part) for part in detail["loc"])
+def fault_texts(detail: ErrorDetails, model: type[BaseModel]) -> Iterator[tuple[Place, str]]:
+    """What pydantic found, as a person would say it: places, and texts without the values.
+
+    A fault of a section may begin with the name of the setting that it is about.
+    """
+    place = tuple(part for part in detail["loc"] if part != "[key]")
     kind = detail["type"]
     if kind == "missing":
-        return [f"{place}: is missing"]
-    if kind == "extra_forbidden":
-        return [f"{place}: there is no such setting; {_hint(detail['loc'], model)}"]
-    message = detail["msg"].removeprefix("Value error, ")
-    return [f"{place}: {line}" if place else line for line in message.split("\n")]
+        yield place, f"{_dotted(place)}: is missing"
+    elif kind == "extra_forbidden":
+        yield place, f"{_dotted(place)}: there is no such setting; {_hint(place, model)}"
+    else:
+        for line in detail["msg"].removeprefix("Value error, ").split("\n"):
+            named = re.match(r"([\w.-]+): ", line)
+            if named:
+                yield (*place, *named[1].split(".")), _dotted((*place, line))
+            else:
+                yield place, f"{_dotted(place)}: {line}" if place else line
+
+
+def _dotted(place: Place) -> str:
+    return ".".join(str(part) for part in place)
 
 
 def closest(word: str, known: Iterable[str]) -> str:

@@ -409,8 +409,8 @@ def _validated(data: Mapping[str, Any], source: str, file: Toml | None) -> Deplo
         return DeploymentConfig.model_validate(data)
     except ValidationError as error:
         faults = [
-            Fault(source if file is None else f"{source}:{file.line(detail['loc'])}", text)
+            Fault(source if file is None else f"{source}:{file.line(place)}", text)
             for detail in error.errors()
-            for text in fault_texts(detail, DeploymentConfig)
+            for place, text in fault_texts(detail, DeploymentConfig)
         ]
         raise ConfigError(source, faults) from None

@@ -1,13 +1,15 @@
 """What the keeper tells those who watch it: figures for Prometheus, and whether it is well.
 
-metrics = Metrics()
-metrics.feed_age.labels("funding", "ADA").set(30)
-metrics.text()                                      # what /metrics answers
+    metrics = Metrics()
+    metrics.feed_age.labels("funding", "ADA").set(30)
+    metrics.text()                                      # what /metrics answers
 
-health = Health()
-health.expect("submitter", timedelta(seconds=5))
-health.ticked("submitter")
-health.check(now)                                   # reasons why it is not well, none if it is
+    health = Health()
+    health.expect("submitter", timedelta(seconds=5))
+    health.ticked("submitter")
+    health.check(now)                                   # reasons why it is not well, none if it is
+
+Both are fed by the roles and read by `server`; neither does any I/O.
 """
 
 from __future__ import annotations
