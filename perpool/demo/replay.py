@@ -23,19 +23,16 @@ from perpool.demo.stage import (
     MAX,
     POOL_FEE,
     PROVIDER,
-    SUBMITTER,
     TWAP_WINDOW,
     WAD,
     Party,
     Stage,
 )
 from perpool.demo.venue import PerpVenue, VenueError
-from perpool.deployment import ChainSender
 from perpool.history import DAY, HOUR, MarketHistory, Settlement
-from perpool.keeper.chain import Contracts
-from perpool.keeper.loop import Keeper
-from perpool.keeper.model import Policy, ReportFunding, ReportPrice
-from perpool.keeper.sources import HistorySource
+from perpool.keeper.local import LocalKeeper
+from perpool.keeper.model import ReportFunding, ReportPrice
+from perpool.keeper.sources import panel_of
 
 EXCHANGE_CAPITAL = 20_000_000
 LIQUIDATOR_CAPITAL = 2_000_000
@@ -186,7 +183,6 @@ class Replay:
             PROVIDER,
             ARBITRAGEUR,
             EXCHANGE,
-            SUBMITTER,
         ]
         lends = {each.name: each.leg for each in self.actors if isinstance(each, Lender)}
         self.bookkeeper = Bookkeeper(
@@ -201,11 +197,12 @@ class Replay:
         self.results.tallies = {name: Tally() for name in self.parties}
         self.legs = {leg: pool.config().leg for leg, pool in stage.pools.items()}
         self.results.liquidation_ltv = self.legs["reverse"].liquidation_ltv / WAD
-        self.keeper = Keeper(
-            Contracts.of_record(ChainSender(stage.chain, SUBMITTER), stage.record),
-            HistorySource.of(history),
+        self.keeper = LocalKeeper(
+            stage.anvil.endpoint,
+            stage.record,
+            panel_of(history),
             stage.reporters,
-            policy=Policy(min_venues=1),
+            stage.payer,
             clock=lambda: stage.chain.timestamp,
         )
         self._minted = (0, 0)
@@ -280,8 +277,8 @@ class Replay:
     def _report(self, time: int) -> None:
         """The keeper's rounds; liquidators after each, for the price may come in several."""
         for attempt in range(CATCH_UP_ROUNDS):
-            outcome = self.keeper.run_once()
-            for failed, reason in outcome.failed:
+            outcome = self.keeper.round()
+            for failed, reason in outcome.refused:
                 raise DemoError(f"the keeper could not {type(failed).__name__}: {reason}")
             self.results.rounds["funding"] += sum(
                 isinstance(each, ReportFunding) for each in outcome.done

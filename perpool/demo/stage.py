@@ -65,7 +65,6 @@ DEPLOYER = Party("Deployer")
 PROVIDER = Party("Liquidity provider")
 ARBITRAGEUR = Party("Arbitrageur")
 EXCHANGE = Party("Perp exchange")
-SUBMITTER = Party("Keeper")
 
 
 class Dex:
@@ -171,6 +170,8 @@ class Stage:
     swapper: Contract
     liquidator: Contract
     reporters: list[LocalAccount]
+    payer: LocalAccount
+    """Of the keeper's gas."""
 
     @property
     def pools(self) -> dict[str, Contract]:
@@ -274,6 +275,9 @@ def set_stage(
         )
         record = deployment.run().record
 
+    payer: LocalAccount = Account.from_key(keccak(text=f"perpool demo payer {seed}"))
+    chain.set_balance(payer.address, 10**20)
+
     def at(contract: str, name: str) -> Contract:
         return chain.contract(contract, record.contracts[name]["address"])
 
@@ -293,6 +297,7 @@ def set_stage(
         swapper=at("UniswapV3Swapper", "UniswapV3Swapper"),
         liquidator=at("Liquidator", "Liquidator"),
         reporters=reporters,
+        payer=payer,
     )
     notify("liquidity")
     tokens, usdt_amount = dex.liquidity_amounts(DEPTH * 10**USDT_DECIMALS)
