@@ -1,0 +1,385 @@
+"""Learns the accounts of pools from their events, and remembers them across restarts.
+
+    follower = Follower(nodes, {reverse: Leg.REVERSE, forward: Leg.FORWARD}, Path("accounts.db"))
+    follower.advance(nodes.head())
+    follower.indexes[reverse].liquidatable(moment)
+
+Events only say whom to look at: what an account has and owes is read from the chain, for all
+accounts that events touched, at one block that the nodes agree on. So nothing is computed twice,
+and an event that is seen twice does no harm.
+
+The file holds every account with the block at which it was read, how far events have been looked
+through, and the hashes of the newest blocks that were read at. When those are no longer on the
+chain, the newest that still is, is where chain and file parted: what was read after it is read
+again, and events are looked through again from there. Everything in the file can be had from the
+chain once more, so a file that is lost costs nothing but time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import structlog
+
+from perpool.abi import load_abi
+from perpool.build import Abi
+from perpool.chain import Call, ChainError
+from perpool.evm.codec import Event
+from perpool.keeper.contracts import bind, values
+from perpool.keeper.liquidator.index import Leg, Position, PositionIndex
+from perpool.keeper.nodes import Head
+
+CONTRACTS = {Leg.REVERSE: "ReversePool", Leg.FORWARD: "ForwardPool"}
+WHOSE = ("on_behalf", "borrower")
+"""Arguments of events that name whose position has changed."""
+SPAN = 2_000
+"""Blocks of which events are asked for at once; fewer where a node refuses."""
+CHUNKS = 20
+"""Spans that one call of `advance` works through."""
+WINDOW = 512
+"""Blocks in which it is known where chain and file parted; past that all is read again."""
+
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE blocks (number INTEGER PRIMARY KEY, hash TEXT NOT NULL);
+CREATE TABLE positions (
+    pool TEXT NOT NULL,
+    account TEXT NOT NULL,
+    collateral TEXT NOT NULL,
+    debt_shares TEXT NOT NULL,
+    opened_block INTEGER NOT NULL,
+    read_at INTEGER NOT NULL,
+    PRIMARY KEY (pool, account)
+) WITHOUT ROWID;
+CREATE INDEX by_block ON positions (read_at);
+"""
+
+
+class FollowError(Exception):
+    """The accounts cannot be followed; the message says what to do."""
+
+
+class Reader(Protocol):
+    """What is asked of the chain; `nodes.Nodes` is one."""
+
+    @property
+    def chain_id(self) -> int: ...
+
+    def block_hash(self, number: int) -> str | None:
+        """None where there is no such block yet."""
+
+    def logs(
+        self, addresses: Sequence[str], from_block: int, to_block: int
+    ) -> list[tuple[int, Event]]:
+        """(block number, event) of all that some contracts logged."""
+
+    def read(self, calls: Sequence[Call], head: Head | None = None) -> list[Any]:
+        """Values at one block, a Reverted in the place of each call that reverts."""
+
+    def learn(self, abi: Abi) -> None:
+        """Let logs be decoded by an ABI."""
+
+
+class Account(NamedTuple):
+    """Somebody in a pool."""
+
+    pool: str
+    address: str
+
+
+class Block(NamedTuple):
+    """One that positions were read at."""
+
+    number: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a call of `advance` came to."""
+
+    scanned: int
+    """The last block whose events have been looked through."""
+    behind: int
+    """Blocks from there to the chain's newest."""
+    read: int = 0
+    """Accounts that were read."""
+
+
+class Follower:
+    """The positions of some pools of one chain, as of the newest `advance`.
+
+    `pools` maps addresses to legs; before the block `start` there were none of them. Raises
+    FollowError; what is wrong with the nodes is raised as it comes, and changes nothing.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        pools: Mapping[str, Leg],
+        path: Path,
+        *,
+        start: int = 0,
+        span: int = SPAN,
+        window: int = WINDOW,
+        log: Any = None,
+    ) -> None:
+        self.reader = reader
+        self.pools = dict(pools)
+        self.start = start
+        self.window = window
+        self.log = log or structlog.get_logger("perpool.keeper.liquidator")
+        self._longest_span = self._span = span
+        for contract in CONTRACTS.values():
+            reader.learn(load_abi(contract))
+        self._store = _Store(path, reader.chain_id, list(self.pools), start)
+        self._scanned = self._store.scanned()
+        self._blocks = self._store.blocks()
+        self.indexes = {
+            pool: PositionIndex(leg, self._store.positions(pool))
+            for pool, leg in self.pools.items()
+        }
+        """By pool."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._store.close()
+
+    def advance(self, head: Head, chunks: int = CHUNKS) -> Progress:
+        """Look through events up to `head`, or through as many spans of them."""
+        common = self._common(head.number)
+        if common is None:
+            return Progress(self._scanned, 0)
+        scanned, doubtful, read = self._scanned, set[Account](), 0
+        if self._blocks and common < self._blocks[-1].number:
+            scanned = min(scanned, common)
+            doubtful = self._store.read_after(common)
+            self.log.warning("chain reorganised", common=common, accounts=len(doubtful))
+        for _ in range(chunks):
+            if scanned >= head.number:
+                break
+            last = min(scanned + self._span, head.number)
+            accounts = doubtful | self._touched(scanned + 1, last)
+            positions = self._positions(accounts, head)
+            blocks = [*self._anchor(common), Block(head.number, head.hash)]
+            if not self._is_there(blocks[-1]):
+                # what was read may be of several forks
+                break
+            self._keep(last, blocks, common, positions)
+            read += len(positions)
+            scanned, common, doubtful = last, head.number, set()
+            if last < head.number:
+                self.log.info("following", scanned=last, head=head.number, accounts=len(positions))
+        return Progress(self._scanned, head.number - self._scanned, read)
+
+    def _common(self, height: int) -> int | None:
+        """The newest of our blocks that is still there; None while the nodes are behind us."""
+        if height < self.start:
+            return None
+        if not self._blocks:
+            return self.start - 1
+        visible = [each for each in self._blocks if each.number <= height]
+        if self._is_there(visible[-1]):
+            return visible[-1].number if len(visible) == len(self._blocks) else None
+        same = bisect_left(visible, True, key=lambda each: not self._is_there(each))
+        return visible[same - 1].number if same else self.start - 1
+
+    def _anchor(self, common: int) -> list[Block]:
+        """The first block of all, where it has to be looked up: it shows another chain as such."""
+        if self._blocks and common >= self.start:
+            return []
+        return [Block(self.start, self.reader.block_hash(self.start) or "")]
+
+    def _is_there(self, block: Block) -> bool:
+        return self.reader.block_hash(block.number) == block.hash
+
+    def _touched(self, first: int, last: int) -> set[Account]:
+        """Whose positions events of these blocks are about."""
+        try:
+            events = self.reader.logs(list(self.pools), first, last)
+        except ChainError:
+            # maybe because these are too many
+            self._span = max(1, self._span // 2)
+            raise
+        self._span = min(2 * self._span, self._longest_span)
+        return {
+            Account(event.address, event.args[name])
+            for _, event in events
+            for name in WHOSE
+            if name in event.args._fields
+        }
+
+    def _positions(self, accounts: Iterable[Account], head: Head) -> list[tuple[str, Position]]:
+        """(pool, position) of accounts at a block."""
+        known = sorted(accounts)
+        calls = [bind(CONTRACTS[self.pools[a.pool]], a.pool, "position", a.address) for a in known]
+        answers = values(self.reader.read(calls, head))
+        return [
+            # the reverse pool's answer has no block of opening
+            (account.pool, Position(account.address, *answer[:2], *answer[2:3]))
+            for account, answer in zip(known, answers, strict=True)
+        ]
+
+    def _keep(
+        self,
+        scanned: int,
+        blocks: Sequence[Block],
+        common: int,
+        positions: Sequence[tuple[str, Position]],
+    ) -> None:
+        """On disk first, so that a crash leaves what is older and true."""
+        window = range(blocks[-1].number - self.window, common + 1)
+        self._store.keep(scanned, blocks, window, positions)
+        self._scanned, self._blocks = scanned, self._store.blocks()
+        for pool, each in positions:
+            index = self.indexes[pool]
+            index.put(each.account, each.collateral, each.debt_shares, each.opened_block)
+
+
+class _Store:
+    """The file. Amounts are text: SQLite's integers end at 2**63."""
+
+    def __init__(self, path: Path, chain_id: int, pools: Sequence[str], start: int) -> None:
+        self.path = path
+        with self._faults():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            with self._writing() as db:
+                self._prepare(db, chain_id, pools, start)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def scanned(self) -> int:
+        return int(self._fact("scanned") or 0)
+
+    def blocks(self) -> list[Block]:
+        """Blocks that were read at, in order."""
+        with self._faults():
+            rows = self._db.execute("SELECT number, hash FROM blocks ORDER BY number")
+            return [Block(*row) for row in rows]
+
+    def positions(self, pool: str) -> list[Position]:
+        """Of a pool, those with debt."""
+        with self._faults():
+            rows = self._db.execute(
+                "SELECT account, collateral, debt_shares, opened_block FROM positions "
+                "WHERE pool = ? AND debt_shares != '0'",
+                (pool,),
+            )
+            return [
+                Position(account, int(collateral), int(shares), opened)
+                for account, collateral, shares, opened in rows
+            ]
+
+    def read_after(self, block: int) -> set[Account]:
+        """Accounts that were last read later than that."""
+        with self._faults():
+            rows = self._db.execute(
+                "SELECT pool, account FROM positions WHERE read_at > ?", (block,)
+            )
+            return {Account(*row) for row in rows}
+
+    def keep(
+        self,
+        scanned: int,
+        blocks: Sequence[Block],
+        window: range,
+        positions: Iterable[tuple[str, Position]],
+    ) -> None:
+        """All that was learnt at the last of `blocks`, in one step.
+
+        Of the blocks that are here the first stays, and those in the window: what is newer is no
+        longer on the chain. Accounts without debt stay as long, since a reorganisation may bring it
+        back.
+        """
+        with self._writing() as db:
+            db.execute(
+                "DELETE FROM blocks WHERE number >= ? OR number < ? "
+                "AND number > (SELECT min(number) FROM blocks)",
+                (window.stop, window.start),
+            )
+            db.executemany("INSERT OR REPLACE INTO blocks VALUES (?, ?)", blocks)
+            db.executemany(
+                "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    (
+                        pool,
+                        each.account,
+                        str(each.collateral),
+                        str(each.debt_shares),
+                        each.opened_block,
+                        blocks[-1].number,
+                    )
+                    for pool, each in positions
+                ),
+            )
+            db.execute(
+                "DELETE FROM positions WHERE debt_shares = '0' AND read_at < ?", (window.start,)
+            )
+            self._set(db, scanned=scanned)
+
+    def _prepare(
+        self, db: sqlite3.Connection, chain_id: int, pools: Sequence[str], start: int
+    ) -> None:
+        [version] = db.execute("PRAGMA user_version").fetchone()
+        [tables] = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if version == 0 and tables == 0:
+            for statement in _SCHEMA.split(";"):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {_VERSION}")
+            self._set(db, chain=chain_id, pools=[], scanned=start - 1)
+        elif version != _VERSION:
+            raise FollowError(f"{self.path} is no list of accounts of this version: name another")
+        if int(self._fact("chain") or 0) != chain_id:
+            raise FollowError(f"{self.path} is of another chain than {chain_id}: name another file")
+        known = json.loads(self._fact("pools") or "[]")
+        if not set(pools) <= set(known):
+            # of new pools nothing has been seen yet
+            self._set(db, scanned=start - 1)
+        marks = ", ".join("?" * len(pools))
+        db.execute(f"DELETE FROM positions WHERE pool NOT IN ({marks})", pools)  # noqa: S608
+        self._set(db, pools=sorted(pools))
+
+    def _fact(self, name: str) -> str | None:
+        with self._faults():
+            row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+            return None if row is None else str(row[0])
+
+    @staticmethod
+    def _set(db: sqlite3.Connection, **facts: Any) -> None:
+        rows = [(name, json.dumps(value)) for name, value in facts.items()]
+        db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._faults():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            said = str(error)
+            advice = "is the disk full, or the folder somebody else's?"
+            if "malformed" in said or "not a database" in said:
+                advice = "move it away, -wal and -shm too: a new one is filled from the chain"
+            raise FollowError(f"{self.path} cannot be used ({said}): {advice}") from None
