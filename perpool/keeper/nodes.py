@@ -1,0 +1,389 @@
+"""Several nodes of one chain as one that can be believed.
+
+    nodes = Nodes(["https://a.example/KEY", "https://b.example", "/run/geth.ipc"], chain_id=1)
+    head = nodes.head()
+    rate, price = nodes.read([oracle_call, feed_call], head)
+    nodes.send(raw).taken
+
+What counts is what a strict majority of the nodes that answer says: two of three, both of two, the
+one of one. So three nodes stand one liar, and two show that there is one. Nodes that are behind, or
+on another fork, take no part until they have caught up; each `head` looks at that anew. A node that
+fails rests for a while, longer each time, so that a dead one costs a timeout now and then and not
+with every request.
+
+ASSUMPTIONS. A node that is alone, because only one is configured or all others are down, is
+believed. Of two nodes of which one is far behind, the one ahead is believed: three are better.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import structlog
+
+from perpool.build import Abi
+from perpool.chain import Call, ChainError
+from perpool.evm import Reverted
+from perpool.evm.codec import Event, EventRegistry
+from perpool.keeper.endpoint import (
+    ANSWERS,
+    Connection,
+    Endpoint,
+    Head,
+    Question,
+    Receipt,
+    SendAnswer,
+    name_endpoints,
+)
+from perpool.keeper.metrics import Metrics
+
+__all__ = ["Disagreement", "Head", "Nodes", "NodesError", "Receipt", "SendAnswer"]
+
+GRACE = 0.5
+"""Seconds that the others get once more than half of the nodes have answered."""
+
+T = TypeVar("T")
+
+
+class NodesError(ChainError):
+    """No node gives an answer that can be used; the message says which said what."""
+
+
+class Disagreement(NodesError):  # noqa: N818 - what happened, not what went wrong
+    """Nodes contradict each other. Nothing may be decided on what they say."""
+
+
+class Nodes:
+    """Nodes at `endpoints`: http(s) URLs and paths of IPC sockets. Threads may share it.
+
+    `timeout` is for one answer of one node. A node more than `max_lag_blocks` behind is left out;
+    where even the newest block is older than `max_age`, nothing is believed. `chain_id` None is
+    whatever all of them say.
+
+    Every method raises NodesError, and where nodes are compared Disagreement.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        chain_id: int | None = None,
+        *,
+        timeout: timedelta = timedelta(seconds=5),
+        max_lag_blocks: int = 3,
+        max_age: timedelta | None = None,
+        clock: Callable[[], int] = lambda: int(time.time()),
+        metrics: Metrics | None = None,
+        log: Any = None,
+    ) -> None:
+        if not endpoints:
+            raise NodesError("no node is configured: name one at least")
+        try:
+            names = name_endpoints(endpoints)
+        except ValueError as error:
+            raise NodesError(str(error)) from None
+        self.max_lag_blocks = max_lag_blocks
+        self.max_age = max_age
+        self.metrics = metrics or Metrics()
+        self.log = log or structlog.get_logger("perpool.keeper.nodes")
+        self._clock = clock
+        self._timeout = timeout.total_seconds()
+        self._registry = EventRegistry()
+        self._chain_id = chain_id
+        self._mutex = threading.Lock()
+        self._endpoints = [
+            Endpoint(
+                url,
+                name,
+                chain_id=chain_id,
+                timeout=self._timeout,
+                registry=self._registry,
+                metrics=self.metrics,
+                log=self.log,
+            )
+            for url, name in zip(endpoints, names, strict=True)
+        ]
+
+    def close(self) -> None:
+        """End the threads, once they have their answers."""
+        for each in self._endpoints:
+            each.close()
+
+    def learn(self, abi: Abi) -> None:
+        """Have logs and reasons decoded by an ABI too."""
+        self._registry.add(abi)
+
+    # -- the chain --
+
+    @property
+    def chain_id(self) -> int:
+        """Of all the nodes."""
+        if self._chain_id is None:
+            with self._mutex:
+                self._chain_id = self._common_chain()
+        return self._chain_id
+
+    def head(self) -> Head:
+        """The newest block that a strict majority has, with the same hash."""
+        outcomes = self._ask(lambda node: node.block("latest"), self._endpoints)
+        latest = {node: said for node, said in outcomes if not isinstance(said, Exception)}
+        if not latest:
+            raise NodesError(_excuses(outcomes))
+        newest = _ranked(latest.values())[(len(latest) - 1) // 2]
+        near = {
+            node: head
+            for node, head in latest.items()
+            if head.number >= newest - self.max_lag_blocks
+        }
+        height = _ranked(near.values())[len(near) // 2]
+        votes = [(node, head) for node, head in near.items() if head.number == height]
+        above = [node for node, head in near.items() if head.number > height]
+        if above:
+            votes += self._ask(lambda node: node.block(hex(height)), above)
+        agreed: Head = self._decide(votes, f"block {height}")
+        voted = dict(votes)
+        for node, head in latest.items():
+            if node not in near:
+                node.place(f"behind, at block {head.number}")
+            elif isinstance(voted.get(node), Head) and voted[node] != agreed:
+                node.place(f"has another block {height}")
+            else:
+                node.place(None)
+        age = self._clock() - agreed.time
+        if self.max_age is not None and age > self.max_age.total_seconds():
+            raise NodesError(
+                f"the newest block is {age} s old: the chain stands still, or every node is behind"
+            )
+        return agreed
+
+    def block_hash(self, number: int) -> str | None:
+        """Hash of a block, None where there is none yet."""
+        return self._agree(lambda node: node.block_hash(hex(number)), f"block {number}")
+
+    # -- reading --
+
+    def read(self, calls: Sequence[Call], head: Head | None = None) -> list[Any]:
+        """Decoded values of many calls on top of one block, by default the newest.
+
+        One that reverts, or returns what does not fit, has its Reverted in its place.
+        """
+        if not calls:
+            return []
+        number = (head or self.head()).number
+        return self._agree(
+            lambda node: node.outcomes(calls, number), f"calls at block {number}", key=_comparable
+        )
+
+    def nonce(self, address: str, head: Head | None = None) -> int:
+        """Transactions that an account has mined."""
+        return self._number("eth_getTransactionCount", address, head)
+
+    def pending_nonce(self, address: str) -> int:
+        """The most transactions that any node knows of an account, mined or waiting."""
+        found = self._all(lambda node: node.rpc("eth_getTransactionCount", address, "pending"))
+        return max(int(each, 16) for each in found)
+
+    def balance(self, address: str, head: Head | None = None) -> int:
+        """Wei of an account."""
+        return self._number("eth_getBalance", address, head)
+
+    def code(self, address: str, head: Head | None = None) -> bytes:
+        """Code of an account, empty if it is no contract."""
+        block = hex((head or self.head()).number)
+        code = self._agree(lambda node: str(node.rpc("eth_getCode", address, block)), "code")
+        return bytes.fromhex(code.removeprefix("0x"))
+
+    def logs(
+        self, addresses: Sequence[str], from_block: int, to_block: int
+    ) -> list[tuple[int, Event]]:
+        """(block number, event) of all that some contracts logged, in order."""
+        return self._agree(
+            lambda node: node.events(addresses, from_block=from_block, to_block=to_block),
+            f"logs of blocks {from_block} to {to_block}",
+        )
+
+    def transaction(self, transaction_hash: str) -> dict[str, Any] | None:
+        """A transaction that any node has, mined or waiting."""
+        found = self._all(lambda node: node.rpc("eth_getTransactionByHash", transaction_hash))
+        return next((dict(each) for each in found if each is not None), None)
+
+    def receipt(self, transaction_hash: str) -> Receipt | None:
+        """A transaction's receipt, None until a majority has it."""
+        found = self._all(lambda node: node.receipt(transaction_hash))
+        for each in found:
+            if 2 * found.count(each) > len(found):
+                return each
+        if None in found:
+            return None
+        raise self._disagreement(f"receipt of {transaction_hash}")
+
+    def why(self, receipt: Receipt, call: Call) -> str:
+        """The reason for which a mined transaction failed, as far as a node can tell."""
+        return self._all(lambda node: node.why(receipt, call))[0]
+
+    # -- sending --
+
+    def estimate(self, to: str, data: bytes, sender: str) -> int:
+        """Gas that a transaction would need now. Raises Reverted where it would fail."""
+        message = {"from": sender, "to": to, "data": "0x" + data.hex()}
+        outcomes = self._ask(lambda node: int(node.rpc("eth_estimateGas", message, "latest"), 16))
+        failed = [said for _, said in outcomes if isinstance(said, Reverted)]
+        found = sorted(said for _, said in outcomes if isinstance(said, int))
+        if len(failed) > len(found):
+            raise failed[0]
+        if not found:
+            raise NodesError(_excuses(outcomes))
+        return found[len(found) // 2]
+
+    def fees(self, head: Head | None = None) -> tuple[int, int]:
+        """(base fee, tip) in wei for one unit of gas; the median of the tips that nodes suggest."""
+        base_fee = (head or self.head()).base_fee
+        outcomes = self._ask(lambda node: int(node.rpc("eth_maxPriorityFeePerGas"), 16))
+        tips = sorted(said for _, said in outcomes if isinstance(said, int))
+        return base_fee, tips[(len(tips) - 1) // 2] if tips else 0
+
+    def send(self, raw: bytes) -> SendAnswer:
+        """Broadcast a signed transaction to every node; the first that takes it is enough."""
+        outcomes = self._ask(
+            lambda node: node.deliver(raw),
+            self._endpoints,
+            enough=lambda said: any(isinstance(each, SendAnswer) and each.taken for each in said),
+        )
+        answers = [
+            said if isinstance(said, SendAnswer) else SendAnswer("no answer", str(said))
+            for _, said in outcomes
+        ]
+        return min(answers, key=lambda each: ANSWERS.index(each.kind))
+
+    # -- asking --
+
+    def _ask(
+        self,
+        question: Question,
+        endpoints: Sequence[Endpoint] | None = None,
+        *,
+        enough: Callable[[list[Any]], bool] = lambda said: False,
+    ) -> list[tuple[Endpoint, Any]]:
+        """What nodes answer, in parallel: values, and exceptions of those that have none.
+
+        By default those that are not apart. Waits for all of them; once more than half have
+        answered not long for the others, and no longer than until it is `enough`.
+        """
+        assert self.chain_id
+        chosen = self._voters if endpoints is None else [each for each in endpoints if each.ready]
+        if not chosen:
+            raise NodesError(_excuses([(each, each.trouble) for each in self._endpoints]))
+        if len(chosen) == 1:
+            return [(chosen[0], chosen[0].outcome(question))]
+        futures = {node.submit(question): node for node in chosen}
+        waiting = set(futures)
+        outcomes: list[tuple[Endpoint, Any]] = []
+        deadline = time.monotonic() + 2 * self._timeout
+        while waiting:
+            left = max(0.0, deadline - time.monotonic())
+            done, waiting = wait(waiting, left, return_when=FIRST_COMPLETED)
+            if not done:
+                break
+            outcomes += [(futures[each], each.result()) for each in done]
+            said = [each for _, each in outcomes if not isinstance(each, ChainError)]
+            if enough(said):
+                break
+            if 2 * len(said) > len(chosen):
+                deadline = min(deadline, time.monotonic() + GRACE)
+        return outcomes
+
+    @property
+    def _voters(self) -> list[Endpoint]:
+        return [each for each in self._endpoints if each.ready and not each.apart]
+
+    def _all(self, question: Callable[[Connection], T]) -> list[T]:
+        """Every answer there is, one at least."""
+        outcomes = self._ask(question)
+        found = [said for _, said in outcomes if not isinstance(said, Exception)]
+        if not found:
+            raise NodesError(_excuses(outcomes))
+        return found
+
+    def _agree(
+        self,
+        question: Callable[[Connection], T],
+        about: str,
+        *,
+        key: Callable[[Any], Any] = lambda said: said,
+    ) -> T:
+        """What a strict majority of those that answer says."""
+        asked = len(self._voters)
+
+        def enough(said: list[Any]) -> bool:
+            keys = [key(each) for each in said]
+            return any(2 * keys.count(each) > asked for each in keys)
+
+        answer: T = self._decide(self._ask(question, enough=enough), about, key)
+        return answer
+
+    def _decide(
+        self,
+        outcomes: Sequence[tuple[Endpoint, Any]],
+        about: str,
+        key: Callable[[Any], Any] = lambda said: said,
+    ) -> Any:
+        votes = [
+            (node, said, key(said)) for node, said in outcomes if not isinstance(said, ChainError)
+        ]
+        if not votes:
+            raise NodesError(_excuses(outcomes))
+        keys = [each for _, _, each in votes]
+        winner = next((each for each in votes if 2 * keys.count(each[2]) > len(votes)), None)
+        if winner is None:
+            raise self._disagreement(about)
+        outvoted = [node.name for node, _, each in votes if each != winner[2]]
+        if outvoted:
+            self.metrics.disagreements.inc()
+            self.log.warning("node outvoted", nodes=outvoted, about=about)
+        return winner[1]
+
+    def _disagreement(self, about: str) -> Disagreement:
+        self.metrics.disagreements.inc()
+        return Disagreement(f"nodes differ on {about}: nothing is done until they agree")
+
+    def _number(self, method: str, address: str, head: Head | None) -> int:
+        block = hex((head or self.head()).number)
+        return self._agree(lambda node: int(node.rpc(method, address, block), 16), method)
+
+    def _common_chain(self) -> int:
+        outcomes = [
+            (each, each.outcome(lambda node: node.chain_id))
+            for each in self._endpoints
+            if each.ready
+        ]
+        found = {said for _, said in outcomes if isinstance(said, int)}
+        if len(found) > 1:
+            said = ", ".join(f"{node.name}: {each}" for node, each in outcomes)
+            raise Disagreement(f"nodes of different chains ({said}): take the wrong ones out")
+        if not found:
+            raise NodesError(_excuses(outcomes))
+        chain_id: int = found.pop()
+        for each in self._endpoints:
+            each.chain_id = chain_id
+        return chain_id
+
+
+def _ranked(heads: Iterable[Head]) -> list[int]:
+    """Block numbers, the highest first."""
+    return sorted((each.number for each in heads), reverse=True)
+
+
+def _comparable(answers: Any) -> Any:
+    """Clients word reverts differently, but give the same data."""
+    if isinstance(answers, Exception):
+        return answers
+    return [("reverted", each.data) if isinstance(each, Reverted) else each for each in answers]
+
+
+def _excuses(outcomes: Iterable[tuple[Endpoint, object]]) -> str:
+    said = "; ".join(f"{node.name}: {each}" for node, each in outcomes)
+    return f"no node gives an answer ({said}): check the endpoints"

@@ -1,0 +1,524 @@
+"""One account's transactions, from the plan to the value read back from the chain.
+
+    outbox = Outbox(nodes, journal, wallet, FeePolicy(), unmet=contracts.unmet)
+    outbox.offer(parcels, expires_at)       # only where it is not busy
+    outbox.step()                           # every few seconds: goes on with whatever is open
+
+`steps` decides, `journal` remembers, and this does what has been decided. Nothing reaches a node
+before it is in the journal and has been announced, so a process can be killed at any point: the
+next one finds what there is, looks for it on the chain, and goes on from there.
+
+LIVENESS. Whatever fails (nodes, disk, wallet, announcement) raises from `step`, which is to be
+called again: nothing is lost by it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal, Protocol, assert_never
+
+import structlog
+from eth_utils.crypto import keccak
+
+from perpool.chain import Call
+from perpool.evm import Reverted
+from perpool.evm.codec import EventRegistry, canonical
+from perpool.keeper.announcement import read_note, write_note
+from perpool.keeper.batches import AGGREGATE, choose, compose
+from perpool.keeper.fees import FeePolicy, Fees, gas_limit
+from perpool.keeper.journal import (
+    Attempt,
+    Intent,
+    Journal,
+    JournalError,
+    Mined,
+    Parcel,
+    Transaction,
+)
+from perpool.keeper.metrics import Metrics
+from perpool.keeper.nodes import Head, Nodes
+from perpool.keeper.steps import (
+    Abandon,
+    Displace,
+    Fill,
+    Finish,
+    Hold,
+    Land,
+    Rebroadcast,
+    Reopen,
+    Rules,
+    Send,
+    View,
+    Wait,
+    is_in_flight,
+    next_step,
+)
+
+_STEPS = 8
+"""Of one transaction in one go: as often are fees raised for nodes that find them too low."""
+_PAUSE = 0.1
+_REASONS = EventRegistry()
+_BAD = ("short of funds", "held", "unmet", "reverted", "refused", "reorganised", "displaced")
+
+Name = Literal[
+    "sent",  # signed, journalled and broadcast
+    "replaced",  # the same nonce again with higher fees
+    "rebroadcast",  # no node had it any more
+    "short of funds",  # the account cannot pay for it
+    "held",  # it would cost more than the cap
+    "landed",  # mined, and all its values read back
+    "unmet",  # mined, and some of its values are not there
+    "reverted",  # mined, and failed
+    "refused",  # it would fail, so it was not sent
+    "reorganised",  # mined no longer
+    "displaced",  # its nonce was taken
+    "abandoned",  # it will not be mined
+    "done",  # deep enough to stay
+    "failed",  # deep enough to stay, and some of its values are not there
+    "adopted",  # taken over from a predecessor
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a transaction."""
+
+    name: Name
+    transaction: int
+    """Its number in the journal."""
+    intents: tuple[Intent, ...] = ()
+    """Those that it is about."""
+    hash: str = ""
+    reason: str = ""
+
+
+class Wallet(Protocol):
+    """Whoever signs for the account."""
+
+    @property
+    def address(self) -> str:
+        """Checksummed."""
+
+    def sign_transaction(self, transaction: dict[str, Any]) -> tuple[bytes, str]:
+        """The signed transaction, as it is broadcast, and its hash."""
+
+
+class Outbox:
+    """One lane: transactions of one account, one in flight at a time.
+
+    `unmet` reads back which intents the chain does not show at a block. `multicall` None sends one
+    parcel at a time. `announce` is called with a note on what is in flight before any of it is
+    broadcast; it raises where the lane is not ours any more. Times are unix seconds of `clock`.
+    """
+
+    def __init__(
+        self,
+        nodes: Nodes,
+        journal: Journal,
+        wallet: Wallet,
+        fees: FeePolicy | None = None,
+        *,
+        unmet: Callable[[Sequence[Intent], Head], Sequence[Intent]],
+        multicall: str | None = None,
+        confirmations: int = 5,
+        patience: timedelta = timedelta(seconds=45),
+        clock: Callable[[], int] = lambda: int(time.time()),
+        log: Any = None,
+        metrics: Metrics | None = None,
+        announce: Callable[[str], None] | None = None,
+    ) -> None:
+        self.nodes = nodes
+        self.journal = journal
+        self.wallet = wallet
+        self.rules = Rules(fees or FeePolicy(), confirmations, int(patience.total_seconds()))
+        self.multicall = multicall
+        self.clock = clock
+        self.metrics = metrics or Metrics()
+        self.log = log or structlog.get_logger("perpool.keeper.outbox").bind(lane=journal.lane)
+        self._unmet = unmet
+        self._announce = announce
+        self._announced: str | None = None
+        self._last: Event | None = None
+        self._nonces: dict[str, int] = {}
+        self._nonces_at: Head | None = None
+        self._mutex = threading.RLock()
+        for each in journal.open():
+            if each.state == "planned":
+                # decided on what was known then; it is decided anew with what is known now
+                journal.abandon(each.id, "planned by a process that ended", clock())
+
+    # -- what roles use --
+
+    @property
+    def busy(self) -> bool:
+        """A transaction waits to be mined; nothing else is begun."""
+        now = self.clock()
+        return any(self._is_in_flight(each, now) for each in self.journal.open())
+
+    def knows(self, intent: Intent) -> bool:
+        """Whether it is under way or done."""
+        return self.journal.knows(intent)
+
+    def offer(self, parcels: Sequence[Parcel], expires_at: int | None) -> None:
+        """Plan one transaction of these, as many as fit; the rest is for another time.
+
+        One parcel goes as it is, several through the multicall, where one that fails does not take
+        the others along. What is under way or done already is left out. Ignored while busy.
+        """
+        with self._mutex, self._counting():
+            fresh = [each for each in parcels if not any(map(self.knows, each.intents))]
+            chosen = choose(fresh, batches=self.multicall is not None)
+            if chosen and not self.busy:
+                self.journal.plan(chosen, expires_at, self.clock())
+
+    def step(self) -> list[Event]:
+        """Bring everything that is open as far as it will go now."""
+        return self._go(sending=True)
+
+    def watch(self) -> list[Event]:
+        """The same without sending anything: somebody else is to."""
+        return self._go(sending=False)
+
+    def settle(self, timeout: timedelta) -> list[Event]:
+        """Step until nothing waits to be mined, or the time is over."""
+        deadline = time.monotonic() + timeout.total_seconds()
+        events = self.step()
+        while self.busy and time.monotonic() < deadline:
+            time.sleep(_PAUSE)
+            events += self.step()
+        return events
+
+    def adopt(self, note: str) -> list[Event]:
+        """Take over what a predecessor announced, so as not to send the same again.
+
+        It is rebroadcast and watched. The lane is busy with it for as long as our patience lasts,
+        and its intents stay taken until it is mined, displaced or expired.
+        """
+        events: list[Event] = []
+        with self._mutex, self._counting():
+            try:
+                announced = read_note(note, self.clock())
+            except ValueError as error:
+                self.log.warning("unreadable announcement", reason=str(error))
+                return []
+            for each in announced:
+                here = any(self.journal.has_attempt(attempt.hash) for attempt in each.attempts)
+                if here or each.chain_id != self.nodes.chain_id:
+                    continue
+                adopted = self.journal.adopt(
+                    each.parcel,
+                    each.attempts,
+                    sender=each.sender,
+                    nonce=each.nonce,
+                    gas=each.gas,
+                    expires_at=each.expires_at,
+                    now=self.clock(),
+                )
+                self._note(events, "adopted", adopted)
+        return events
+
+    # -- going on --
+
+    def _go(self, *, sending: bool) -> list[Event]:
+        events: list[Event] = []
+        problem: Exception | None = None
+        held = False
+        with self._mutex, self._counting():
+            head = self.nodes.head()
+            self._revive(head, events)
+            for each in self.journal.open():
+                try:
+                    if each.state == "planned" and not sending:
+                        self._abandon(each, "somebody else is to send now", events)
+                    else:
+                        held |= self._advance(each.id, head, events, sending=sending)
+                except JournalError:
+                    raise
+                except Exception as error:
+                    # one that cannot go on keeps no other from it
+                    problem = problem or error
+            if sending:
+                self._tell_end()
+            self._measure(held=held)
+        if problem is not None:
+            raise problem
+        return events
+
+    def _revive(self, head: Head, events: list[Event]) -> None:
+        """Reopen what a reorganisation undid that went deeper than our confirmations."""
+        mined = self._nonce(self.wallet.address, head)
+        for each in self.journal.revive(self.wallet.address, mined):
+            self._note(events, "reorganised", each)
+
+    def _advance(self, number: int, head: Head, events: list[Event], *, sending: bool) -> bool:
+        """Take a transaction's steps one after the other. Gives whether the cap holds it up."""
+        given = False
+        for _ in range(_STEPS):
+            transaction = self.journal.get(number)
+            step = next_step(transaction, self._look(transaction, head), self.rules)
+            if isinstance(step, Send | Rebroadcast | Fill) and not sending:
+                return False
+            if isinstance(step, Rebroadcast) and given:
+                return False  # it was sent to all nodes a moment ago
+            match step:
+                case Wait():
+                    return False
+                case Hold():
+                    self._note(events, "held", transaction)
+                    return True
+                case Send(nonce, fees):
+                    self._send(transaction, nonce, fees, events)
+                    given = True
+                case Rebroadcast():
+                    self._broadcast(transaction, transaction.attempts[-1], "rebroadcast", events)
+                    given = True
+                case Land(mined):
+                    self._land(transaction, mined, head, events)
+                case Reopen():
+                    self.journal.reopened(number)
+                    self._note(events, "reorganised", transaction)
+                case Displace():
+                    self.journal.displaced(number, head.number)
+                    self._note(events, "displaced", transaction)
+                case Finish():
+                    self.journal.final(number, self.clock())
+                    final = self.journal.get(number)
+                    self._note(events, "done" if final.state == "done" else "failed", final)
+                case Abandon(reason):
+                    self._abandon(transaction, reason, events)
+                case Fill():
+                    filler = self.journal.plan((), None, self.clock())
+                    return self._advance(filler.id, head, events, sending=sending)
+                case _:
+                    assert_never(step)
+            if self.journal.get(number).is_final:
+                return False
+            head = self.nodes.head()
+        return False
+
+    def _look(self, transaction: Transaction, head: Head) -> View:
+        """All that the next step is decided on."""
+        sender = transaction.sender or self.wallet.address
+        # before the receipts: a nonce that is taken, by none of them, is taken by another
+        nonce = self._nonce(sender, head)
+        mined = self._mined(transaction)
+        waits = mined is None and transaction.state in ("planned", "sent")
+        base_fee, tip = self.nodes.fees(head) if waits else (0, 0)
+        expected = nonce if transaction.nonce is None else transaction.nonce
+        newest = transaction.attempts[-1].hash if transaction.attempts else None
+        known = waits and newest is not None and self.nodes.transaction(newest) is not None
+        return View(
+            now=self.clock(),
+            head=head.number,
+            nonce=nonce,
+            mined=mined,
+            known=known,
+            base_fee=base_fee,
+            tip=tip,
+            offered=self.journal.highest_fees(sender, expected),
+            ours=sender == self.wallet.address,
+            others=[
+                each
+                for each in self.journal.open()
+                if each.id != transaction.id and each.sender in (None, self.wallet.address)
+            ],
+        )
+
+    def _nonce(self, sender: str, head: Head) -> int:
+        """Transactions that an account has mined as of a block; asked once a block."""
+        if self._nonces_at != head:
+            self._nonces_at, self._nonces = head, {}
+        if sender not in self._nonces:
+            self._nonces[sender] = self.nodes.nonce(sender, head)
+        return self._nonces[sender]
+
+    def _mined(self, transaction: Transaction) -> Mined | None:
+        """The receipt of whichever attempt was mined."""
+        hashes = [each.hash for each in reversed(transaction.attempts)]
+        if transaction.mined is not None:
+            hashes.insert(0, transaction.mined.hash)
+        for each in dict.fromkeys(hashes):
+            receipt = self.nodes.receipt(each)
+            if receipt is not None:
+                return Mined(each, receipt.block_number, receipt.block_hash, receipt.success)
+        return None
+
+    # -- single steps --
+
+    def _send(self, transaction: Transaction, nonce: int, fees: Fees, events: list[Event]) -> None:
+        gas = transaction.gas or self._estimate(transaction, events)
+        if gas is None:
+            return
+        transaction = self.journal.get(transaction.id)
+        to, data = compose(transaction.parcels, self.wallet.address, self.multicall)
+        raw, _ = self.wallet.sign_transaction(
+            {
+                "type": 2,
+                "chainId": self.nodes.chain_id,
+                "nonce": nonce,
+                "to": to,
+                "value": 0,
+                "data": "0x" + data.hex(),
+                "gas": gas,
+                "maxFeePerGas": fees.max_fee,
+                "maxPriorityFeePerGas": fees.tip,
+            }
+        )
+        attempt = Attempt("0x" + keccak(raw).hex(), raw, fees, self.clock())
+        self.journal.attempt(
+            transaction.id, attempt, sender=self.wallet.address, nonce=nonce, gas=gas
+        )
+        replaces = bool(transaction.attempts)
+        if replaces:
+            self.metrics.replacements.labels(self.journal.lane).inc()
+        transaction = self.journal.get(transaction.id)
+        self._broadcast(transaction, attempt, "replaced" if replaces else "sent", events)
+
+    def _broadcast(
+        self, transaction: Transaction, attempt: Attempt, name: Name, events: list[Event]
+    ) -> None:
+        self._tell()
+        answer = self.nodes.send(attempt.raw)
+        self.journal.answered(attempt.hash, answer.kind)
+        said = "" if answer.taken else f"{answer.kind}: {answer.text}"
+        poor = answer.kind == "insufficient funds"
+        self._note(events, "short of funds" if poor else name, transaction, reason=said)
+
+    def _estimate(self, transaction: Transaction, events: list[Event]) -> int | None:
+        """Gas for a transaction, less those parcels that would fail; None where all would."""
+        while True:
+            # strict, because a multicall that is short of gas succeeds, and its calls fail
+            to, data = compose(
+                transaction.parcels, self.wallet.address, self.multicall, strict=True
+            )
+            try:
+                return gas_limit(self.nodes.estimate(to, data, self.wallet.address))
+            except Reverted as error:
+                failing = self._failing(transaction.parcels)
+                if not 0 < len(failing) < len(transaction.parcels):
+                    reason = f"it would fail: {error}"
+                    self.journal.abandon(transaction.id, reason, self.clock())
+                    self._note(events, "refused", transaction, reason=reason)
+                    return None
+            for parcel, reason in failing:
+                self.journal.trim(transaction.id, parcel, reason)
+                self._note(events, "refused", transaction, intents=parcel.intents, reason=reason)
+            transaction = self.journal.get(transaction.id)
+
+    def _failing(self, parcels: Sequence[Parcel]) -> list[tuple[Parcel, str]]:
+        """Those of several parcels that would fail now, and why."""
+        if len(parcels) < 2:
+            return []
+        to, data = compose(parcels, self.wallet.address, self.multicall)
+        [results] = self.nodes.read(
+            [Call(canonical(to), data, AGGREGATE, sender=self.wallet.address)]
+        )
+        if isinstance(results, Reverted):
+            return []
+        return [
+            (parcel, f"it would fail: {_REASONS.reason(result.returnData)}")
+            for parcel, result in zip(parcels, results, strict=True)
+            if not result.success
+        ]
+
+    def _land(
+        self, transaction: Transaction, mined: Mined, head: Head, events: list[Event]
+    ) -> None:
+        """Read back what it did."""
+        if not mined.success:
+            reason = self._why(transaction, mined)
+            self.journal.mined(transaction.id, mined, transaction.intents, reason)
+            self._note(events, "reverted", transaction, hash_=mined.hash, reason=reason)
+            return
+        intents = transaction.intents
+        unmet = tuple(self._unmet(intents, head)) if intents else ()
+        self.journal.mined(transaction.id, mined, unmet)
+        if unmet:
+            self._note(events, "unmet", transaction, intents=unmet, hash_=mined.hash)
+        if not unmet or len(unmet) < len(intents):
+            met = tuple(each for each in intents if each not in unmet)
+            self._note(events, "landed", transaction, intents=met, hash_=mined.hash)
+
+    def _why(self, transaction: Transaction, mined: Mined) -> str:
+        receipt = self.nodes.receipt(mined.hash)
+        if receipt is None:
+            return "a reorganisation took it back"
+        to, data = compose(transaction.parcels, self.wallet.address, self.multicall)
+        return self.nodes.why(receipt, Call(canonical(to), data))
+
+    def _abandon(self, transaction: Transaction, reason: str, events: list[Event]) -> None:
+        self.journal.abandon(transaction.id, reason, self.clock())
+        self._note(events, "abandoned", transaction, reason=reason)
+
+    # -- telling others --
+
+    def _tell(self) -> None:
+        """Announce what is in flight. Raises where that cannot be done, or is not ours to do."""
+        if self._announce is not None:
+            note = write_note(self.journal.open())
+            self._announce(note)
+            self._announced = note
+
+    def _tell_end(self) -> None:
+        """Announce that something is no longer in flight, for which nothing has to wait."""
+        if self._announced is None or self._announced == write_note(self.journal.open()):
+            return
+        try:
+            self._tell()
+        except Exception as error:
+            self.log.warning("not announced", reason=str(error))
+
+    def _note(
+        self,
+        events: list[Event],
+        name: Name,
+        transaction: Transaction,
+        *,
+        intents: tuple[Intent, ...] | None = None,
+        hash_: str = "",
+        reason: str = "",
+    ) -> None:
+        """An event: for the caller, log and metrics, where one that repeats itself is told once."""
+        about = transaction.intents if intents is None else intents
+        hash_ = hash_ or (transaction.attempts[-1].hash if transaction.attempts else "")
+        event = Event(name, transaction.id, about, hash_, reason)
+        events.append(event)
+        if event == self._last:
+            return
+        self._last = event
+        self.metrics.transactions.labels(self.journal.lane, name).inc()
+        log = self.log.warning if name in _BAD else self.log.info
+        facts = {"hash": hash_} if hash_ else {}
+        if reason:
+            facts["reason"] = reason
+        log(
+            name,
+            number=transaction.id,
+            intents=[f"{each.kind} {each.subject} {each.time}" for each in about],
+            **facts,
+        )
+
+    def _measure(self, *, held: bool) -> None:
+        lane, now = self.journal.lane, self.clock()
+        waiting = [each.planned_at for each in self.journal.open() if is_in_flight(each, now)]
+        self.metrics.held.labels(lane).set(held)
+        self.metrics.in_flight_seconds.labels(lane).set(now - min(waiting) if waiting else 0)
+
+    def _is_in_flight(self, transaction: Transaction, now: int) -> bool:
+        ours = transaction.sender in (None, self.wallet.address)
+        patient = now - transaction.planned_at < self.rules.patience
+        return is_in_flight(transaction, now) and (ours or patient)
+
+    @contextlib.contextmanager
+    def _counting(self) -> Iterator[None]:
+        """Count failures of the journal."""
+        try:
+            yield
+        except JournalError:
+            self.metrics.journal_errors.inc()
+            raise
