@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from perpool.keeper.model import Observation, Values
+from perpool.keeper.model import Consensus, Observation, Values
 
 
 def median(values: Sequence[Decimal]) -> Decimal:
@@ -19,12 +19,18 @@ def median(values: Sequence[Decimal]) -> Decimal:
     return (ranked[(len(ranked) - 1) // 2] + ranked[len(ranked) // 2]) / 2
 
 
+def consensus(values: Sequence[Decimal], min_venues: int) -> Consensus | None:
+    """Median and spread of one value a venue; None where there are fewer than `min_venues`."""
+    if len(values) < max(min_venues, 1):
+        return None
+    return Consensus(median(values), max(values) - min(values), len(values))
+
+
 def aggregate(observation: Observation, min_venues: int) -> Values:
-    """Medians over the venues; None where fewer than `min_venues` have a value."""
-    funding = [each.funding.annual for each in observation.readings if each.funding is not None]
-    prices = [each.price for each in observation.readings if each.price is not None]
+    """What the venues agree on: annual funding rate and price, each of those that have it."""
+    readings = observation.readings
     return Values(
         observation.market,
-        median(funding) if len(funding) >= max(min_venues, 1) else None,
-        median(prices) if len(prices) >= max(min_venues, 1) else None,
+        consensus([each.funding.annual for each in readings if each.funding], min_venues),
+        consensus([each.price for each in readings if each.price is not None], min_venues),
     )
