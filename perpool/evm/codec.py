@@ -19,6 +19,9 @@ from eth_utils.crypto import keccak
 
 from perpool.build import Abi
 
+# Our own: others in the process (Ape) make the shared one's decoders take missing data for zeros.
+_REGISTRY = registry.copy()
+
 Converter = Callable[[Any], Any]
 Param = Mapping[str, Any]
 RawLog = tuple[bytes, tuple[int, ...], bytes]
@@ -177,8 +180,8 @@ class Codec:
         self.types = [type_of(param) for param in params]
         self.names = [str(param.get("name", "")) for param in params]
         self._parts = [_encodable(param) for param in params]
-        encoders = [registry.get_encoder(kind) for kind in self.types]
-        decoders = [registry.get_decoder(kind, strict=False) for kind in self.types]
+        encoders = [_REGISTRY.get_encoder(kind) for kind in self.types]
+        decoders = [_REGISTRY.get_decoder(kind, strict=False) for kind in self.types]
         self._encoder: Any = _TupleEncoder(encoders=encoders)
         self._decoder: Any = _TupleDecoder(decoders=decoders)
         self._result = _decoded_tuple(params)

@@ -127,14 +127,14 @@ class Contracts:
 
     def seats(self, now: int) -> dict[str, Seats]:
         """Who may report to each contract; read again after `SEATS_AGE`, or `forget_seats`."""
-        if not self._seats or not 0 <= now - self._seats_read < SEATS_AGE:
+        if not 0 <= now - self._seats_read < SEATS_AGE:
             self._seats = self._read_seats()
             self._seats_read = now
         return self._seats
 
     def forget_seats(self) -> None:
         """Read them anew next time: a round was refused."""
-        self._seats = {}
+        self._seats_read = 0
 
     def _read_seats(self) -> dict[str, Seats]:
         tokens: dict[str, frozenset[str]] = {

@@ -19,13 +19,17 @@ from perpool.deployment import Record
 from perpool.keeper.contracts import Contracts
 from perpool.keeper.journal import Journal
 from perpool.keeper.mailbox import open_mailbox
-from perpool.keeper.model import Policy
+from perpool.keeper.model import Action, Policy
 from perpool.keeper.nodes import Nodes
 from perpool.keeper.outbox import Outbox
 from perpool.keeper.reporter import Reporter
 from perpool.keeper.signing import KeyAccount
 from perpool.keeper.sources import Panel
 from perpool.keeper.submitter import Outcome, Submitter
+
+
+MINING = timedelta(seconds=10)
+"""For a transaction to be mined on a local chain."""
 
 
 class LocalKeeper:
@@ -78,10 +82,18 @@ class LocalKeeper:
         )
 
     def round(self) -> Outcome:
-        """Observe, sign, and send what is due."""
+        """Observe, sign, and send what is due until nothing is, or `MINING` is over."""
         now = self.clock()
         self.reporter.tick(now)
-        return self.submitter.tick(now)
+        done: list[Action] = []
+        refused: list[tuple[Action, str]] = []
+        while True:
+            outcome = self.submitter.tick(now)
+            done += outcome.done
+            refused += (each for each in outcome.refused if each not in refused)
+            self.outbox.settle(MINING)
+            if not outcome.done:
+                return Outcome(tuple(done), tuple(refused))
 
     def close(self) -> None:
         """Let go of node, mailbox and journal."""

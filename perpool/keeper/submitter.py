@@ -110,6 +110,10 @@ class Submitter:
         self._position: str | None = None
         self._pruned = 0
         self._refused: set[Intent] = set()
+        """By the chain, in this tick."""
+        self._said: set[Intent] = set()
+        """Refused and logged last."""
+        self._rehearsed: set[Intent] = set()
 
     def tick(self, now: int) -> Outcome:
         """Bring the chain up to date with the newest rounds, as far as that is possible now."""
@@ -122,6 +126,7 @@ class Submitter:
             return Outcome()
         done: list[Action] = []
         refused: list[tuple[Action, str]] = []
+        self._refused.clear()
         if self.outbox is not None:
             self.outbox.step()
         for _ in range(TRANSACTIONS_A_TICK):
@@ -131,12 +136,14 @@ class Submitter:
                 break
             actions = self._due(states, next_block_time(head, now))
             passing = self._passing(actions, head, now, refused)
-            if not passing:
+            if not actions:
                 break
+            if not passing:
+                continue
             done += [action for action, _ in passing]
             if self.outbox is None:
                 self._rehearse(passing)
-                break
+                continue
             self.outbox.offer([parcel for _, parcel in passing], self._expiry(passing))
             self.outbox.step()
         return Outcome(tuple(done), tuple(refused))
@@ -175,15 +182,20 @@ class Submitter:
     # -- one transaction --
 
     def _due(self, states: Sequence[MarketState], time: int) -> list[Action]:
-        """The next transaction's worth of actions: prices and upkeep together, or one round of
-        funding, whose calldata fills a transaction of its own."""
+        """The next transaction's worth of actions.
+
+        Prices first, together with upkeep; then funding, a round of which fills a transaction of
+        its own; then upkeep, which pools need because of it.
+        """
         reports = decide.reports(states, self._rounds(time), self.policy)
+        fresh = [each for each in reports if self._is_new(each)]
         upkeep = decide.upkeep(states, time) if self.sync else []
-        small: list[Action] = [each for each in reports if isinstance(each, ReportPrice)]
-        small += upkeep
-        small = [each for each in small if self._is_new(each)]
-        large = [each for each in reports if isinstance(each, ReportFunding) and self._is_new(each)]
-        return small[:BATCH] or list(large[:1])
+        small = [each for each in upkeep if self._is_new(each)]
+        prices: list[Action] = [each for each in fresh if isinstance(each, ReportPrice)]
+        funding: list[Action] = [each for each in fresh if isinstance(each, ReportFunding)]
+        if prices:
+            return (prices + small)[:BATCH]
+        return funding[:1] or small[:BATCH]
 
     def _rounds(self, time: int) -> Iterable[Any]:
         """Rounds that will not be too old by the time they are mined."""
@@ -195,9 +207,9 @@ class Submitter:
     def _is_new(self, action: Action) -> bool:
         """Not under way, and not done as far as the journal knows."""
         intents = self._parcel(action).intents
-        if self.outbox is None:
-            return self._refused.isdisjoint(intents)
-        return not any(self.outbox.knows(each) for each in intents)
+        if not self._refused.isdisjoint(intents) or not self._rehearsed.isdisjoint(intents):
+            return False
+        return self.outbox is None or not any(self.outbox.knows(each) for each in intents)
 
     def _passing(
         self, actions: Sequence[Action], head: Head, now: int, refused: list[tuple[Action, str]]
@@ -216,8 +228,9 @@ class Submitter:
             refused.append((action, str(answer)))
             # reporters may have changed
             self.contracts.forget_seats()
-            if self._refused.isdisjoint(parcel.intents):
-                self._refused.update(parcel.intents)
+            self._refused.update(parcel.intents)
+            if self._said.isdisjoint(parcel.intents):
+                self._said = set(parcel.intents)
                 self.metrics.rounds.labels(type(action).__name__, "refused").inc()
                 self.log.error("refused by the chain", reason=str(answer), **facts(action))
         return passing
@@ -246,7 +259,7 @@ class Submitter:
 
     def _rehearse(self, found: Sequence[tuple[Action, Parcel]]) -> None:
         for action, parcel in found:
-            self._refused.update(parcel.intents)
+            self._rehearsed.update(parcel.intents)
             self.log.info("would send", **facts(action))
 
     # -- around it --
