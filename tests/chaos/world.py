@@ -1,0 +1,462 @@
+"""A keeper with everything around it, and time in the test's hands.
+
+Real: anvil, the protocol as the deployment makes it, ccxt, SQLite, every line of the keeper.
+Stand-ins: the exchanges (`tests.exchanges`), and a proxy before anvil where nodes are to be faulty
+(`tests.rpc_proxy`). Nothing sleeps: a step is a block, and everybody's clock is the world's.
+
+    world.run(minutes=10)
+    with world.fault():
+        world.stand_in.fault("okx", "down")
+        world.run(minutes=20)
+    world.run(minutes=10)
+    world.verify()
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import structlog
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from eth_utils import keccak
+
+from perpool.anvil import Anvil
+from perpool.chain import Chain, Contract
+from perpool.deployment import ChainSender, Deployment, Record, parse_config
+from perpool.keeper.contracts import Contracts, function
+from perpool.keeper.fees import GWEI, FeePolicy
+from perpool.keeper.journal import Journal
+from perpool.keeper.mailbox import Lease, Mailbox, open_lease, open_mailbox
+from perpool.keeper.model import Policy
+from perpool.keeper.nodes import Nodes
+from perpool.keeper.outbox import Event, Outbox
+from perpool.keeper.reporter import Reporter
+from perpool.keeper.signing import KeyAccount
+from perpool.keeper.sources import ExchangeVenue, Panel
+from perpool.keeper.submitter import Submitter
+from perpool.reports import rate_units, unpack_rates
+from tests.exchanges import StandIn
+
+START = 1_760_000_400
+"""A multiple of a minute."""
+BLOCK = 12
+MINUTE = 60
+MARKETS = ("ADA", "XRP")
+VENUES = ("binance", "bybit", "okx", "gate")
+MIN_VENUES = 3
+REPORTERS = 5
+QUORUM = 3
+POLICY = Policy(
+    funding_heartbeat=timedelta(minutes=5),
+    price_heartbeat=timedelta(minutes=3),
+)
+HEARTBEAT = {"funding": 300, "price": 180}
+LEASE = timedelta(seconds=30)
+SLACK = 90
+"""Seconds that a round may be later than its heartbeat: the next minute's observation, and a block
+or two."""
+MAX_FEE = 50 * GWEI
+_QUIET = structlog.wrap_logger(structlog.ReturnLogger(), processors=[lambda *_: ""])
+
+
+def key(name: str) -> LocalAccount:
+    """An actor's key."""
+    return Account.from_key(keccak(text=f"chaos {name}"))
+
+
+def truth(market: str, venue: str, time: int) -> tuple[Decimal, int, Decimal]:
+    """What an exchange says at a time: (funding of an interval, hours of it, price).
+
+    It changes every minute, by too little to be worth a transaction of its own, and no two venues
+    agree.
+    """
+    minute = time // MINUTE
+    offset = VENUES.index(venue)
+    hours = (8, 8, 4, 8)[offset]
+    drift = Decimal((minute * 7 + (3 if market == "ADA" else 5)) % 11 - 5) / 10**6
+    rate = (Decimal("0.0001") + Decimal(offset) / 10**6 + drift) * hours / 8
+    price = Decimal("1.2") + Decimal(offset) / 10_000 + Decimal(minute % 7) / 10_000
+    return rate, hours, price
+
+
+def annual(market: str, venue: str, time: int) -> Decimal:
+    """The same as an annual rate."""
+    rate, hours, _ = truth(market, venue, time)
+    return rate * 8_760 / hours
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The chain with the protocol on it, for all tests of a process."""
+
+    anvil: Anvil
+    chain: Chain
+    record: Record
+
+    @classmethod
+    def set_up(cls, anvil: Anvil, folder: Path) -> Stage:
+        """Deploy two markets whose prices the reporters sign."""
+        chain = Chain.connect(anvil.endpoint)
+        leg = {"min_debt": 10, "supply_cap": "none", "debt_cap": "none"}
+        market = {
+            "price": {"signed": {}, "max_age": "1h", "min": "0.001", "max": "1000"},
+            "route": {"fees": ["0.05%"]},
+            "reverse": leg | {"collateral_cap": "none"},
+            "forward": leg | {"block_cap": "none"},
+        }
+        config = parse_config(
+            {
+                "chain_id": chain.chain_id,
+                "owner": "deployer",
+                "guardian": key("guardian").address,
+                "usdt": "USDT",
+                "uniswap": {"test": True},
+                "test_tokens": {
+                    "USDT": {"decimals": 6, "kind": "usdt_like"},
+                    **{name: {"decimals": 18} for name in MARKETS},
+                },
+                "reporters": {
+                    "addresses": [key(f"reporter {n}").address for n in range(REPORTERS)],
+                    "quorum": QUORUM,
+                },
+                "markets": {name: {"token": name} | market for name in MARKETS},
+            }
+        )
+        owner = ChainSender(chain, chain.default)
+        record = Deployment(config, owner, folder / "chaos.json").run().record
+        for name in ("first", "second"):
+            chain.set_balance(key(f"submitter {name}").address, 10**20)
+        chain.rpc("evm_setAutomine", False)
+        return cls(anvil, chain, record)
+
+
+class Desk:
+    """One submitter with all that is its own: nodes, journal, key, lease. It can be restarted."""
+
+    def __init__(self, world: World, name: str, *, endpoints: Sequence[str]) -> None:
+        self.world = world
+        self.name = name
+        self.endpoints = list(endpoints)
+        self.path = world.folder / f"{name}.db"
+        self.wallet = KeyAccount(key(f"submitter {name}"))
+        self.events: list[Event] = []
+        self.errors: list[str] = []
+        self.alive = False
+        self.start()
+
+    def start(self) -> None:
+        """As a process does: from what is on disk."""
+        world = self.world
+        self.nodes = Nodes(
+            self.endpoints,
+            world.stage.record.chain_id,
+            timeout=timedelta(seconds=1),
+            clock=world.clock,
+            log=_QUIET,
+        )
+        self.contracts = Contracts.of_record(self.nodes, world.stage.record)
+        self.mailbox = world.open_mailbox()
+        self.lease = world.open_lease(self.name)
+        self.journal = Journal(self.path, "submitter")
+        self.outbox = Outbox(
+            self.nodes,
+            self.journal,
+            self.wallet,
+            FeePolicy(max_fee=MAX_FEE),
+            unmet=self.contracts.unmet,
+            multicall=world.stage.record.address("Multicall"),
+            patience=timedelta(seconds=45),
+            clock=world.clock,
+            log=_QUIET,
+            announce=self.lease.announce,
+        )
+        self.submitter = Submitter(
+            self.contracts,
+            self.mailbox,
+            self.outbox,
+            lease=self.lease,
+            policy=POLICY,
+            log=_QUIET,
+        )
+        self._record_events()
+        self.alive = True
+
+    def crash(self) -> None:
+        """Stop without a word: the lease stays taken, the journal as it is."""
+        self.alive = False
+        self.nodes.close()
+        self.journal.close()
+        self.mailbox.close()
+        self.lease.close()
+
+    def stop(self) -> None:
+        """Stop in an orderly way."""
+        if self.alive:
+            with contextlib.suppress(Exception):
+                self.lease.release()
+            self.crash()
+
+    def tick(self) -> None:
+        """As the service does: an error is noted, and the next tick is the remedy."""
+        if not self.alive:
+            return
+        try:
+            self.submitter.tick(self.world.now)
+        except Exception as error:
+            self.errors.append(f"{type(error).__name__}: {error}")
+
+    def _record_events(self) -> None:
+        step, watch = self.outbox.step, self.outbox.watch
+
+        def recorded(go: Callable[[], list[Event]]) -> Callable[[], list[Event]]:
+            def run() -> list[Event]:
+                events = go()
+                self.events += events
+                return events
+
+            return run
+
+        self.outbox.step = recorded(step)  # type: ignore[method-assign]
+        self.outbox.watch = recorded(watch)  # type: ignore[method-assign]
+
+    def count(self, name: str) -> int:
+        """How often something happened to a transaction of this desk."""
+        return sum(each.name == name for each in self.events)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A round on chain."""
+
+    kind: str
+    market: str
+    observed_at: int
+    value: int
+    """The median: funding in 1e-9 a year, a price in WAD."""
+    block: int
+
+
+@dataclass
+class World:
+    """Exchanges, reporters, submitters and the chain."""
+
+    stage: Stage
+    folder: Path
+    stand_in: StandIn
+    now: int = START
+    mailbox_url: str | None = None
+    """A Redis server's; a file of the test's own by default."""
+    desks: list[Desk] = field(default_factory=list)
+    reporters: list[Reporter] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    """Of reporters' ticks."""
+    before_tick: list[Callable[[], None]] = field(default_factory=list)
+    """Called at each step once the block is there."""
+    outages: list[tuple[int, int]] = field(default_factory=list)
+    """From and to, of faults that nothing can be sent during."""
+    faults: list[tuple[int, int]] = field(default_factory=list)
+    _closing: list[Callable[[], object]] = field(default_factory=list)
+
+    def clock(self) -> int:
+        """Everybody's."""
+        return self.now
+
+    def open_mailbox(self) -> Mailbox:
+        """One end of the mailbox that everybody shares."""
+        url = self.mailbox_url or f"sqlite://{self.folder / 'mailbox.db'}"
+        return open_mailbox(url, self.stage.record.chain_id)
+
+    def open_lease(self, holder: str) -> Lease:
+        """The lease on the world's clock, as if the machine's were it."""
+        url = self.mailbox_url or f"sqlite://{self.folder / 'mailbox.db'}"
+        return open_lease(url, "chaos", holder, LEASE)
+
+    # -- people --
+
+    def add_reporters(self, count: int = REPORTERS) -> list[Reporter]:
+        """Reporters that read all exchanges through one panel."""
+        self.panel = self.connect_panel()
+        return [self.add_reporter(n, self.panel) for n in range(count)]
+
+    def connect_panel(self) -> Panel:
+        """All exchanges, through ccxt."""
+        self.quote()
+        venues = [
+            ExchangeVenue.connect(venue, clock=self.clock, **self.stand_in.options(venue))
+            for venue in VENUES
+        ]
+        panel = Panel(venues, timeout=timedelta(seconds=2), clock=self.clock)
+        self._closing.append(panel.close)
+        return panel
+
+    def add_reporter(self, number: int, panel: Panel) -> Reporter:
+        """The reporter of a seat."""
+        nodes = Nodes([self.stage.anvil.endpoint], self.stage.record.chain_id, log=_QUIET)
+        mailbox = self.open_mailbox()
+        self._closing += [nodes.close, mailbox.close]
+        reporter = Reporter(
+            Contracts.of_record(nodes, self.stage.record),
+            panel,
+            [key(f"reporter {number}")],
+            mailbox,
+            min_venues=MIN_VENUES,
+            log=_QUIET,
+        )
+        self.reporters.append(reporter)
+        return reporter
+
+    def add_desk(self, name: str = "first", *, endpoints: Sequence[str] = ()) -> Desk:
+        """A submitter, on anvil itself unless nodes are given."""
+        desk = Desk(self, name, endpoints=endpoints or [self.stage.anvil.endpoint])
+        self.desks.append(desk)
+        return desk
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for desk in self.desks:
+            desk.stop()
+        for close in reversed(self._closing):
+            close()
+
+    # -- time --
+
+    def quote(self) -> None:
+        """Have all exchanges say the truth of this minute."""
+        time = self.now // MINUTE * MINUTE
+        self.stand_in.time = self.now
+        for market, venue in itertools.product(MARKETS, VENUES):
+            rate, hours, price = truth(market, venue, time)
+            self.stand_in.quote(
+                venue, market, rate=f"{rate:f}", hours=hours, index=f"{price}", mark=f"{price}"
+            )
+
+    def mine(self, seconds: int = BLOCK) -> None:
+        """One block, so much later."""
+        self.now += seconds
+        self.stage.chain.mine(timestamp=self.now)
+
+    def step(self, seconds: int = BLOCK) -> None:
+        """A block; then everybody does what is due."""
+        self.mine(seconds)
+        self.quote()
+        for call in self.before_tick:
+            call()
+        for reporter in self.reporters:
+            try:
+                reporter.tick(self.now)
+            except Exception as error:
+                self.errors.append(f"{type(error).__name__}: {error}")
+        for desk in self.desks:
+            desk.tick()
+
+    def run(self, *, minutes: float, seconds: int = BLOCK) -> None:
+        """Steps for a while."""
+        end = self.now + int(minutes * MINUTE)
+        while self.now < end:
+            self.step(seconds)
+
+    @contextlib.contextmanager
+    def fault(self, *, outage: bool = False) -> Iterator[None]:
+        """While something is wrong; `outage` where no round could have been sent meanwhile."""
+        begun = self.now
+        yield
+        (self.outages if outage else self.faults).append((begun, self.now))
+
+    # -- what came of it --
+
+    def contract(self, kind: str, name: str) -> Contract:
+        """A contract of the deployment."""
+        return self.stage.chain.contract(kind, self.stage.record.contracts[name]["address"])
+
+    def found(self) -> list[Found]:
+        """All rounds on chain, oldest first."""
+        record, chain = self.stage.record, self.stage.chain
+        markets = {record.markets[name]["token"]: name for name in MARKETS}
+        feeds = {str(record.address(f"{name}.price_feed")): name for name in MARKETS}
+        oracle = self.contract("FundingOracle", "FundingOracle")
+        for name in MARKETS:
+            self.contract("PriceFeed", f"{name}.price_feed")
+        rounds = []
+        for block, event in chain.events([oracle, *feeds], from_block=0):
+            if event.name == "Round":
+                rates = unpack_rates(event.medians, len(event.tokens))
+                rounds += [
+                    Found("funding", markets[token], event.observed_at, rate, block)
+                    for token, rate in zip(event.tokens, rates, strict=True)
+                    if rate is not None
+                ]
+            elif event.name == "PriceUpdated":
+                market = feeds[event.address]
+                rounds.append(Found("price", market, event.observed_at, event.median_wad, block))
+        return rounds
+
+    def verify(self, *, exact: bool = True) -> dict[str, Any]:
+        """Assert what has to hold after any fault; gives figures for the table.
+
+        No round twice, no wrong value, no heartbeat missed but by an outage, and all is well by
+        now. `exact` False where a liar was among the exchanges: then a median only has to lie among
+        what the honest ones said.
+        """
+        rounds = self.found()
+        assert rounds, "nothing was ever sent"
+        seen = Counter((each.kind, each.market, each.observed_at) for each in rounds)
+        assert max(seen.values()) == 1, f"sent twice: {seen.most_common(3)}"
+        calldata = Counter(self._submissions())
+        assert max(calldata.values()) == 1, "the same transaction was mined twice"
+        for each in rounds:
+            self._check_value(each, exact=exact)
+        longest = 0
+        for kind, market in itertools.product(HEARTBEAT, MARKETS):
+            times = [
+                each.observed_at for each in rounds if (each.kind, each.market) == (kind, market)
+            ]
+            assert times, f"no {kind} of {market}"
+            for before, after in itertools.pairwise([*times, self.now]):
+                late = after - before - HEARTBEAT[kind] - self._outage(before, after)
+                longest = max(longest, after - before)
+                assert late <= SLACK, f"{kind} of {market}: {after - before} s from {before}"
+        return {"rounds": len(rounds), "longest gap": longest}
+
+    def _outage(self, start: int, end: int) -> int:
+        """Seconds between two times in which nothing could be sent."""
+        return sum(max(0, min(end, b) - max(start, a)) for a, b in self.outages)
+
+    def _check_value(self, each: Found, *, exact: bool) -> None:
+        if each.kind == "price":
+            said = [truth(each.market, venue, each.observed_at)[2] for venue in VENUES]
+            values = [int(price * 10**18) for price in said]
+        else:
+            values = [rate_units(annual(each.market, v, each.observed_at)) for v in VENUES]
+        assert min(values) <= each.value <= max(values), f"{each} is none of {values}"
+        if exact and not any(a < each.observed_at <= b for a, b in self.faults + self.outages):
+            # the mean of the middle two of what has been rounded may be a unit off
+            assert abs(each.value - median(values)) <= 1, f"{each} is no median of {values}"
+
+    def _submissions(self) -> Iterator[str]:
+        """Call data of the submitters' mined transactions that hold a round, skipped or not."""
+        submit = [
+            function(name, "submit").selector.hex() for name in ("FundingOracle", "PriceFeed")
+        ]
+        chain = self.stage.chain
+        payers = {key(f"submitter {name}").address.lower() for name in ("first", "second")}
+        first = chain.block_number
+        while chain.block_timestamp(first) > START:
+            first -= 1
+        for number in range(first, chain.block_number + 1):
+            block = chain.rpc("eth_getBlockByNumber", hex(number), True)
+            for sent in block["transactions"]:
+                if sent["from"].lower() in payers:
+                    receipt = chain.rpc("eth_getTransactionReceipt", sent["hash"])
+                    assert receipt["status"] == "0x1", f"{sent['hash']} failed"
+                    if any(each in sent["input"] for each in submit):
+                        yield sent["input"]
