@@ -20,6 +20,7 @@ from __future__ import annotations
 import csv
 import gzip
 import math
+import os
 import random
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,6 +32,8 @@ from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
+
+from perpool.build import repository_root
 
 HOUR = 3_600
 DAY = 24 * HOUR
@@ -502,3 +505,19 @@ def parse_time(text: str) -> int:
     except ValueError:
         raise HistoryError(f"{text!r} is no date: write 2021-05-19 or 2021-05-19T13:00") from None
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def find_data(named: Path | None) -> DataFolder | None:
+    """The data folder: --data, PERPOOL_DATA, data/ here, or shared/data beside the checkout.
+
+    None where nothing was named and there is none. Raises HistoryError where what was named is no
+    data folder.
+    """
+    chosen = named or (Path(os.environ["PERPOOL_DATA"]) if "PERPOOL_DATA" in os.environ else None)
+    if chosen is not None:
+        return DataFolder(chosen)
+    root = repository_root()
+    for candidate in (root / "data", root.parent / "shared" / "data"):
+        if (candidate / "funding").is_dir():
+            return DataFolder(candidate)
+    return None

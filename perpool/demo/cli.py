@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from rich.progress import (
 )
 
 from perpool.anvil import Anvil, AnvilError
-from perpool.build import BuildError, repository_root
+from perpool.build import BuildError
 from perpool.chain import ChainError
 from perpool.demo.books import BooksError
 from perpool.demo.replay import DemoError, Record, Replay, Results, first_price
@@ -33,6 +32,7 @@ from perpool.history import (
     DataFolder,
     HistoryError,
     MarketHistory,
+    find_data,
     iso,
     parse_time,
     synthetic_market,
@@ -44,22 +44,6 @@ WIDTH = 100
 """Columns that table and progress bar take; a narrower terminal wraps."""
 KEPT_STATES = 64
 """Past states that anvil keeps; all of them would fill the memory."""
-
-
-def find_data(named: Path | None) -> DataFolder | None:
-    """The data folder: --data, PERPOOL_DATA, data/ here, or shared/data beside the checkout.
-
-    None where nothing was named and there is none. Raises HistoryError where what was named is no
-    data folder.
-    """
-    chosen = named or (Path(os.environ["PERPOOL_DATA"]) if "PERPOOL_DATA" in os.environ else None)
-    if chosen is not None:
-        return DataFolder(chosen)
-    root = repository_root()
-    for candidate in (root / "data", root.parent / "shared" / "data"):
-        if (candidate / "funding").is_dir():
-            return DataFolder(candidate)
-    return None
 
 
 def choose_history(

@@ -167,6 +167,10 @@ class Replay:
             market: FundingFeed(-BOUND_UNITS, BOUND_UNITS, TAU) for market in markets
         }
 
+    def token(self, market: str) -> str:
+        """The address that stands for a market."""
+        return self._tokens[market]
+
     @property
     def steps(self) -> int:
         """How many observations there are."""

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from perpool.demo.cli import find_data
 from perpool.evm import Contract, Evm
+from perpool.history import find_data
 from perpool.reference import oracle as reference
 from perpool.reports import Domain, rate_units, unpack_rates
 from tests.oracles import Panel, token_list

@@ -17,8 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from perpool.demo.cli import find_data
-from perpool.history import DAY, HOUR, parse_time, synthetic_market
+from perpool.history import DAY, HOUR, find_data, parse_time, synthetic_market
 from perpool.keeper.aggregate import aggregate
 from perpool.keeper.model import Observation
 from perpool.keeper.sources import Panel, exchange_panel

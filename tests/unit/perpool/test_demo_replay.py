@@ -19,7 +19,7 @@ from perpool.demo.stage import EXCHANGE, market_config, reporter_keys
 from perpool.demo.summary import Leg, Row, Summary, worst_fall
 from perpool.demo.table import closing, closing_lines, count, money, percent
 from perpool.deployment import parse_config
-from perpool.history import DAY, HOUR, Candle, HistoryError, MarketHistory, Settlement
+from perpool.history import DAY, HOUR, Candle, HistoryError, MarketHistory, Settlement, find_data
 
 START = 1_617_235_200
 PRICE_E36 = 2 * 10**24
@@ -281,11 +281,11 @@ def folder(tmp_path: Path) -> Path:
 def test_find_data__named_or_from_the_environment(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = cli.find_data(folder)
+    found = find_data(folder)
     assert found is not None
     assert found.path == folder
     monkeypatch.setenv("PERPOOL_DATA", str(folder))
-    found = cli.find_data(None)
+    found = find_data(None)
     assert found is not None
     assert found.path == folder
 
@@ -296,10 +296,10 @@ def test_find_data__beside_the_clone_or_nowhere(
     monkeypatch.delenv("PERPOOL_DATA", raising=False)
     clone = tmp_path / "clone"
     monkeypatch.setenv("PERPOOL_ROOT", str(clone))
-    assert cli.find_data(None) is None
+    assert find_data(None) is None
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared" / "data").symlink_to(folder)
-    found = cli.find_data(None)
+    found = find_data(None)
     assert found is not None
     assert found.path == tmp_path / "shared" / "data"
 
