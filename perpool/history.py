@@ -243,15 +243,24 @@ class DataFolder:
         Each venue is priced by its own mark prices, where it has them.
         """
         symbol = canonical_symbol(market)
-        rows: dict[str, dict[int, _Row]] = {}
-        for file in sorted(self.path.glob("multivenue_funding_*.csv.gz")):
-            for row in _rows(file, ("ts", "venue", "symbol", "rate", "interval_h")):
-                if row.text("symbol") == symbol:
-                    rows.setdefault(row.text("venue"), {})[row.integer("ts")] = row
         return {
             venue: MarketHistory(symbol, _settlements(series.values()), (), f"{venue}, multivenue")
-            for venue, series in sorted(rows.items())
+            for venue, series in sorted(self._venue_rows.get(symbol, {}).items())
         }
+
+    def venue_markets(self) -> list[str]:
+        """Symbols that `load_venues` knows."""
+        return sorted(self._venue_rows)
+
+    @cached_property
+    def _venue_rows(self) -> dict[str, dict[str, dict[int, _Row]]]:
+        """Rows of the multi-venue files by symbol, venue and time; read once."""
+        rows: dict[str, dict[str, dict[int, _Row]]] = {}
+        for file in sorted(self.path.glob("multivenue_funding_*.csv.gz")):
+            for row in _rows(file, ("ts", "venue", "symbol", "rate", "interval_h")):
+                venues = rows.setdefault(row.text("symbol"), {})
+                venues.setdefault(row.text("venue"), {})[row.integer("ts")] = row
+        return rows
 
     def _files(self, folder: str, symbol: str) -> list[Path]:
         files = sorted((self.path / folder).glob("*.csv.gz"))

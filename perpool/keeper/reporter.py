@@ -178,7 +178,7 @@ class Reporter:
             rates = [by_token[token].funding for token in subject.tokens]
             if not any(rates):
                 return None
-            return pack_rates([each and rate_units(each.median) for each in rates])
+            return pack_rates([rate_units(each.median) if each else None for each in rates])
         price = by_token[subject.tokens[0]].price
         return None if price is None else [price_units(price.median)]
 
