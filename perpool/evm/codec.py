@@ -19,9 +19,6 @@ from eth_utils.crypto import keccak
 
 from perpool.build import Abi
 
-# Our own: others in the process (Ape) make the shared one's decoders take missing data for zeros.
-_REGISTRY = registry.copy()
-
 Converter = Callable[[Any], Any]
 Param = Mapping[str, Any]
 RawLog = tuple[bytes, tuple[int, ...], bytes]
@@ -29,6 +26,9 @@ RawLog = tuple[bytes, tuple[int, ...], bytes]
 
 
 # eth_abi's classes are untyped
+_shared: Any = registry
+_REGISTRY: Any = _shared.copy()
+"""Our own: others in the process (Ape) have the shared one's decoders take missing data for zeros."""
 _TupleEncoder: Any = TupleEncoder
 _TupleDecoder: Any = TupleDecoder
 _Stream: Any = ContextFramesBytesIO

@@ -56,7 +56,7 @@ class Collector:
         if refused is not None:
             return refused
         found = self._found.get(subject)
-        known = found and found.reports.get(report.reporter)
+        known = None if found is None else found.reports.get(report.reporter)
         if known is not None and known.values == report.values:
             return None
         if found is None and self._count(report.reporter, subject) >= SUBJECTS_A_REPORTER:
