@@ -403,5 +403,6 @@ def _secrets(url: str) -> list[str]:
 
 
 def _check_throttling(error: object) -> None:
-    if error is not None and _THROTTLED.search(str(error)):
+    """Raises Silence where a node refuses because it was asked too often."""
+    if error is not None and _THROTTLED.search(str(error)) and "revert" not in str(error):
         raise Silence("too many requests")

@@ -42,6 +42,7 @@ _VERSION = 1
 _BUSY_SECONDS = 10
 _OPEN = ("planned", "sent", "mined", "displaced")
 _SCHEMA = """
+CREATE TABLE chain (identity TEXT NOT NULL);
 CREATE TABLE transactions (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     lane TEXT NOT NULL,
@@ -210,6 +211,18 @@ class Journal:
         with self._mutex:
             self._db.close()
             self._leave()
+
+    def bind(self, chain: str) -> None:
+        """Belong to a chain for good. Raises JournalError where it belongs to another."""
+        with self._writing() as db:
+            row = db.execute("SELECT identity FROM chain").fetchone()
+            if row is None:
+                db.execute("INSERT INTO chain VALUES (?)", (chain,))
+            elif row[0] != chain:
+                raise JournalError(
+                    f"{self.path} is the journal of another chain, or of a local one that was "
+                    "started anew: name another file"
+                )
 
     # -- the life of a transaction --
 

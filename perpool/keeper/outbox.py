@@ -8,6 +8,9 @@
 before it is in the journal and has been announced, so a process can be killed at any point: the
 next one finds what there is, looks for it on the chain, and goes on from there.
 
+ASSUMPTIONS. The account is this lane's alone. Where its key signs elsewhere too, what loses its
+nonce to that is given up after the confirmations, and may then be planned again.
+
 LIVENESS. Whatever fails (nodes, disk, wallet, announcement) raises from `step`, which is to be
 called again: nothing is lost by it.
 """
@@ -144,6 +147,7 @@ class Outbox:
         self._announce = announce
         self._announced: str | None = None
         self._last: Event | None = None
+        self._bound = False
         self._nonces: dict[str, int] = {}
         self._nonces_at: Head | None = None
         self._mutex = threading.RLock()
@@ -230,6 +234,7 @@ class Outbox:
         held = False
         with self._mutex, self._counting():
             head = self.nodes.head()
+            self._bind()
             self._revive(head, events)
             for each in self.journal.open():
                 try:
@@ -249,6 +254,14 @@ class Outbox:
             raise problem
         return events
 
+    def _bind(self) -> None:
+        """See that the journal is of this chain, which its nonces are of."""
+        if not self._bound:
+            genesis = self.nodes.block_hash(0)
+            if genesis is not None:
+                self.journal.bind(f"{self.nodes.chain_id} {genesis}")
+            self._bound = True
+
     def _revive(self, head: Head, events: list[Event]) -> None:
         """Reopen what a reorganisation undid that went deeper than our confirmations."""
         mined = self._nonce(self.wallet.address, head)
@@ -264,7 +277,7 @@ class Outbox:
             if isinstance(step, Send | Rebroadcast | Fill) and not sending:
                 return False
             if isinstance(step, Rebroadcast) and given:
-                return False  # it was sent to all nodes a moment ago
+                step = Hold() if step.held else Wait()  # nodes were given it a moment ago
             match step:
                 case Wait():
                     return False

@@ -77,6 +77,9 @@ class Send:
 class Rebroadcast:
     """No node has it: send the newest attempt again, as it is."""
 
+    held: bool = False
+    """Because a better offer would cost more than the cap."""
+
 
 @dataclass(frozen=True, slots=True)
 class Land:
@@ -164,21 +167,22 @@ def _confirm(transaction: Transaction, mined: Mined, view: View, rules: Rules) -
 def _push(transaction: Transaction, view: View, rules: Rules) -> Step:
     """Bring one of ours to be mined."""
     assert transaction.nonce is not None
-    if _has_rival(transaction, view):
+    if _is_superseded(transaction, view):
         return Wait()
     newest = transaction.attempts[-1]
     if transaction.is_expired(view.now):
         overdue = view.now - (transaction.expires_at or 0) >= rules.patience
         return Fill() if overdue else Wait()
+    again = Wait() if view.known else Rebroadcast()
     overdue = view.now - newest.made_at >= rules.patience
-    if view.nonce < transaction.nonce and overdue:
-        return Fill()
-    poor = newest.answer == "insufficient funds"
-    if newest.answer == "underpriced" or (overdue and not poor):
-        step = _offer(transaction.nonce, view, rules)
-        if isinstance(step, Send) or view.known:
-            return step
-    return Wait() if view.known else Rebroadcast()
+    if view.nonce < transaction.nonce:
+        return Fill() if overdue and not _is_covered(view) else again
+    if newest.answer == "underpriced" or (overdue and newest.answer != "insufficient funds"):
+        better = _offer(transaction.nonce, view, rules)
+        if isinstance(better, Hold) and not view.known:
+            return Rebroadcast(held=True)
+        return better
+    return again
 
 
 def _watch(transaction: Transaction, view: View, rules: Rules) -> Step:
@@ -189,7 +193,7 @@ def _watch(transaction: Transaction, view: View, rules: Rules) -> Step:
     return Wait() if view.known else Rebroadcast()
 
 
-def _offer(nonce: int, view: View, rules: Rules) -> Step:
+def _offer(nonce: int, view: View, rules: Rules) -> Send | Hold:
     if view.offered is None:
         fees = first(view.base_fee, view.tip, rules.fees)
     else:
@@ -197,16 +201,23 @@ def _offer(nonce: int, view: View, rules: Rules) -> Step:
     return Hold() if fees is None else Send(nonce, fees)
 
 
-def _has_rival(transaction: Transaction, view: View) -> bool:
-    """Whether another of ours is going for the nonce that is next."""
+def _is_superseded(transaction: Transaction, view: View) -> bool:
+    """Whether something later goes for the same nonce."""
     urgent = is_in_flight(transaction, view.now)
-    for each in view.others:
-        if each.state == "planned" and not (urgent and each.parcels):
-            return True
-        later = each.id > transaction.id or transaction.nonce != view.nonce
-        if each.state == "sent" and each.nonce == view.nonce and later:
-            return True
-    return False
+    return any(
+        (each.state == "planned" and not urgent)
+        or (each.state == "sent" and each.nonce == transaction.nonce and each.id > transaction.id)
+        for each in view.others
+    )
+
+
+def _is_covered(view: View) -> bool:
+    """Whether something goes for the nonce that is next."""
+    return any(
+        (each.state == "planned" and not each.parcels)
+        or (each.state == "sent" and each.nonce == view.nonce)
+        for each in view.others
+    )
 
 
 def _leaves_gap(view: View) -> bool:

@@ -1,0 +1,527 @@
+"""Several nodes as one: a real anvil behind proxies that are down, slow, behind, or lie."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from structlog.testing import capture_logs
+
+from perpool.anvil import Anvil
+from perpool.chain import Chain, Contract
+from perpool.evm import Reverted
+from perpool.keeper.fees import GWEI
+from perpool.keeper.nodes import Disagreement, Head, Nodes, NodesError
+from tests.integration.lane_on_anvil import key
+from tests.rpc_proxy import RpcProxy
+
+TIMEOUT = timedelta(seconds=1)
+KEY = key("keeper")
+
+
+@pytest.fixture(scope="module")
+def anvil() -> Iterator[Anvil]:
+    with Anvil(base_fee=GWEI) as anvil:
+        yield anvil
+
+
+@pytest.fixture(scope="module")
+def chain(anvil: Anvil) -> Chain:
+    chain = Chain.connect(anvil.endpoint)
+    chain.set_balance(KEY.address, 10**20)
+    return chain
+
+
+@pytest.fixture(scope="module")
+def probe(chain: Chain) -> Contract:
+    probe = chain.deploy("Probe", 3)
+    chain.mine(30)
+    return probe
+
+
+@pytest.fixture
+def three(anvil: Anvil, probe: Contract) -> Iterator[list[RpcProxy]]:
+    proxies = [RpcProxy(anvil.http_url) for _ in range(3)]
+    yield proxies
+    for each in proxies:
+        each.down()
+
+
+def connect(*proxies: RpcProxy, **options: object) -> Nodes:
+    options = {"timeout": TIMEOUT, **options}
+    return Nodes([each.url for each in proxies], **options)  # type: ignore[arg-type]
+
+
+def signed(chain: Chain, nonce: int, gwei: int = 5) -> bytes:
+    """A transfer of nothing to nobody."""
+    transaction = {
+        "type": 2,
+        "chainId": chain.chain_id,
+        "nonce": nonce,
+        "to": key("somebody").address,
+        "gas": 21_000,
+        "maxFeePerGas": gwei * GWEI,
+        "maxPriorityFeePerGas": gwei * GWEI,
+    }
+    return bytes(KEY.sign_transaction(transaction).raw_transaction)
+
+
+# -- one node --
+
+
+def test_nodes__over_ipc(anvil: Anvil, chain: Chain, probe: Contract) -> None:
+    nodes = Nodes([anvil.ipc_path], chain.chain_id)
+    head = nodes.head()
+    block = chain.rpc("eth_getBlockByNumber", "latest", False)
+    assert head == Head(
+        chain.block_number,
+        block["hash"],
+        int(block["timestamp"], 16),
+        int(block["baseFeePerGas"], 16),
+    )
+    assert nodes.chain_id == chain.chain_id
+    assert nodes.block_hash(head.number) == head.hash
+    assert nodes.block_hash(head.number + 9) is None
+    assert nodes.balance(KEY.address) == chain.balance(KEY.address)
+    assert nodes.code(probe.address) == chain.code(probe)
+    assert nodes.read([probe.total.bind(1), probe.OWNER.bind()], head) == [321, chain.default]
+    assert nodes.read([]) == []
+
+
+def test_read__what_fails_has_its_reason_in_place(three: list[RpcProxy], probe: Contract) -> None:
+    calls = [probe.total.bind(1), probe.fail_view.bind(12), probe.total.bind(2)]
+    for nodes in (connect(three[0]), connect(*three)):
+        first, failed, last = nodes.read(calls)
+        assert (first, last) == (321, 322)
+        assert isinstance(failed, Reverted)
+        assert failed.reason == "limit too high"
+
+
+def test_read__nothing_at_the_address(three: list[RpcProxy], chain: Chain, probe: Contract) -> None:
+    nowhere = chain.contract("Probe", key("somebody").address)
+    nodes = connect(*three)
+    [missing, there] = nodes.read([nowhere.total.bind(1), probe.total.bind(1)])
+    assert isinstance(missing, Reverted)
+    assert there == 321
+    assert nodes.read([probe.total.bind(1)]) == [321]
+
+
+def test_read__at_a_block(three: list[RpcProxy], chain: Chain, probe: Contract) -> None:
+    nodes = connect(*three)
+    head = nodes.head()
+    before = nodes.read([probe.word.bind()], head)
+    probe.set_word(before[0] + 7)
+    assert nodes.read([probe.word.bind()], head) == before
+    assert nodes.read([probe.word.bind()]) == [before[0] + 7]
+
+
+@pytest.mark.parametrize(("most", "messages"), [(None, 3), (100, 3), (10, 42), (0, 250)])
+def test_read__batches_as_the_node_takes_them(
+    three: list[RpcProxy], probe: Contract, most: int | None, messages: int
+) -> None:
+    [proxy, *_] = three
+    nodes = connect(proxy)
+    head = nodes.head()
+    proxy.batches = most
+    calls = [probe.total.bind(number) for number in range(250)]
+    values = [320 + number for number in range(250)]
+    assert nodes.read(calls, head) == values
+    # it has learnt what the node takes
+    before = proxy.messages
+    assert nodes.read(calls, head) == values
+    assert proxy.messages - before == messages
+
+
+def test_logs(three: list[RpcProxy], chain: Chain, probe: Contract) -> None:
+    nodes = connect(*three)
+    nodes.learn(probe.abi)
+    first = chain.block_number
+    probe.note("ADA", 7)
+    [(block, event)] = nodes.logs([probe.address], first, first + 1)
+    assert (block, event.name, event.delta) == (first + 1, "Noted", 7)
+    assert nodes.logs([probe.address], first - 1, first) == []
+
+
+# -- nodes that fail --
+
+
+@pytest.mark.parametrize(
+    ("fault", "value"), [("status", 500), ("status", 429), ("html", True), ("throttle", True)]
+)
+def test_failover__a_node_without_sense(
+    three: list[RpcProxy], probe: Contract, fault: str, value: object
+) -> None:
+    bad, good, _ = three
+    setattr(bad, fault, value)
+    nodes = connect(bad, good)
+    assert nodes.read([probe.total.bind(1)]) == [321]
+    assert nodes.metrics.node_up.labels(bad.url[7:])._value.get() == 0
+    assert nodes.metrics.node_up.labels(good.url[7:])._value.get() == 1
+
+
+def test_failover__a_dead_node_is_asked_now_and_then(
+    three: list[RpcProxy], probe: Contract
+) -> None:
+    dead, good, _ = three
+    dead.delay = 10
+    nodes = connect(dead, good, timeout=timedelta(seconds=0.3))
+    with capture_logs() as logs:
+        started = time.monotonic()
+        for _ in range(20):
+            nodes.head()
+        took = time.monotonic() - started
+    assert dead.messages <= 1 + took
+    assert took < 3
+    assert [(each["event"], each["node"]) for each in logs] == [("node down", dead.url[7:])]
+
+
+def test_failover__back_again(three: list[RpcProxy], probe: Contract) -> None:
+    bad, good, _ = three
+    bad.down()
+    nodes = connect(bad, good)
+    nodes.head()
+    bad.up()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and not bad.counts["eth_getBlockByNumber"]:
+        nodes.head()
+        time.sleep(0.05)
+    assert bad.counts["eth_getBlockByNumber"]
+    assert bad.counts["eth_chainId"], "it has to show its chain again"
+
+
+def test_failover__one_slow_of_three_is_not_waited_for(
+    three: list[RpcProxy], probe: Contract
+) -> None:
+    slow, *_ = three
+    nodes = connect(*three, timeout=timedelta(seconds=5))
+    head = nodes.head()
+    slow.delay = 2
+    started = time.monotonic()
+    assert nodes.read([probe.total.bind(1)], head) == [321]
+    assert time.monotonic() - started < 0.5
+    nodes.head()
+    assert time.monotonic() - started < 1.5
+
+
+def test_failover__nobody_there(three: list[RpcProxy]) -> None:
+    nodes = connect(*three)
+    nodes.head()
+    for each in three:
+        each.down()
+    with pytest.raises(NodesError, match="no node gives an answer"):
+        nodes.head()
+    started = time.monotonic()
+    with pytest.raises(NodesError, match=r"127\.0\.0\.1:\d+: no answer"):
+        nodes.head()
+    assert time.monotonic() - started < 0.1
+
+
+def test_chain_id__another_chain_is_not_believed(three: list[RpcProxy], probe: Contract) -> None:
+    with Anvil(chain_id=5) as other, RpcProxy(other.http_url) as wrong:
+        nodes = connect(wrong, three[0], chain_id=31_337)
+        assert nodes.read([probe.total.bind(1)]) == [321]
+        alone = connect(wrong, chain_id=31_337)
+        with pytest.raises(NodesError, match="is of chain 5, not of 31337"):
+            alone.head()
+        with pytest.raises(Disagreement, match="nodes of different chains"):
+            connect(wrong, three[0]).head()
+
+
+def test_chain_id__changed_behind_an_endpoint(three: list[RpcProxy]) -> None:
+    [proxy, *_] = three
+    nodes = connect(proxy)
+    nodes.head()
+    proxy.down()
+    with pytest.raises(NodesError):
+        nodes.head()
+    with Anvil(chain_id=5) as other:
+        proxy.upstream = other.http_url
+        proxy.up()
+        deadline = time.monotonic() + 10
+        while True:
+            with pytest.raises(NodesError) as caught:
+                nodes.head()
+            if "is of chain 5" in str(caught.value):
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_errors__keys_of_urls_are_not_repeated(three: list[RpcProxy]) -> None:
+    [proxy, *_] = three
+    url = f"http://user:HUSH-HUSH@{proxy.url[7:]}/v3/HUSH-PATH?key=HUSH-QUERY"
+
+    def gossip(
+        method: str, parameters: list[object], answer: dict[str, object]
+    ) -> dict[str, object]:
+        text = f"key HUSH-PATH (HUSH-QUERY) may not use {method}"
+        return {**answer, "result": None, "error": {"code": -32000, "message": text}}
+
+    nodes = Nodes([url], timeout=TIMEOUT)
+    with capture_logs() as logs:
+        nodes.head()
+        proxy.rewrite = gossip
+        with pytest.raises(NodesError, match=r"key \*\*\* \(\*\*\*\) may not use") as refused:
+            nodes.head()
+        proxy.down()
+        with pytest.raises(NodesError, match=proxy.url[7:]) as silent:
+            nodes.head()
+    for text in (str(refused.value), str(silent.value), str(logs), nodes.metrics.text().decode()):
+        assert "HUSH" not in text
+
+
+# -- nodes that differ --
+
+
+def test_head__a_node_behind_is_left_out(three: list[RpcProxy], chain: Chain) -> None:
+    late, *_ = three
+    nodes = connect(*three[:2])
+    late.lag = 10
+    with capture_logs() as logs:
+        assert nodes.head().number == chain.block_number
+    assert [each["event"] for each in logs] == ["node apart"]
+    asked = late.counts["eth_getTransactionCount"]
+    assert nodes.nonce(KEY.address) == 0
+    assert late.counts["eth_getTransactionCount"] == asked
+    late.lag = 0
+    nodes.head()
+    nodes.nonce(KEY.address)
+    assert late.counts["eth_getTransactionCount"] == asked + 1
+
+
+@pytest.mark.parametrize(("count", "behind"), [(2, 2), (3, 0)])
+def test_head__a_little_behind(
+    three: list[RpcProxy], chain: Chain, probe: Contract, count: int, behind: int
+) -> None:
+    three[0].lag = 2
+    nodes = connect(*three[:count])
+    head = nodes.head()
+    assert head.number == chain.block_number - behind
+    assert nodes.read([probe.total.bind(1)], head) == [321]
+
+
+def test_head__one_of_three_claims_a_longer_chain(three: list[RpcProxy], chain: Chain) -> None:
+    liar, *_ = three
+
+    def boast(
+        method: str, parameters: list[object], answer: dict[str, object]
+    ) -> dict[str, object]:
+        found = answer.get("result")
+        if method == "eth_getBlockByNumber" and isinstance(found, dict):
+            return {**answer, "result": {**found, "number": hex(10**9)}}
+        return answer
+
+    liar.rewrite = boast
+    assert connect(*three).head().number == chain.block_number
+
+
+def test_head__all_behind(three: list[RpcProxy], chain: Chain) -> None:
+    now = chain.timestamp + 601
+    nodes = connect(*three, max_age=timedelta(minutes=10), clock=lambda: now)
+    with pytest.raises(NodesError, match="601 s old"):
+        nodes.head()
+    now -= 1
+    assert nodes.head().number == chain.block_number
+
+
+@pytest.mark.parametrize("lie", ["hashes", "calls", "nonces", "receipts"])
+def test_agreement__one_liar_of_three_is_outvoted(
+    three: list[RpcProxy], chain: Chain, probe: Contract, lie: str
+) -> None:
+    receipt = probe.note("ADA", 1)
+    three[0].lies = {lie}  # type: ignore[arg-type]
+    nodes = connect(*three)
+    head = nodes.head()
+    assert head.hash == chain.rpc("eth_getBlockByNumber", "latest", False)["hash"]
+    assert nodes.read([probe.total.bind(1)], head) == [321]
+    assert nodes.nonce(KEY.address, head) == 0
+    found = nodes.receipt(receipt.transaction_hash)
+    assert found is not None
+    assert found.success
+
+
+def test_agreement__two_that_differ_decide_nothing(
+    three: list[RpcProxy], chain: Chain, probe: Contract
+) -> None:
+    receipt = probe.note("ADA", 1)
+    nodes = connect(*three[:2])
+    head = nodes.head()
+    three[0].lies = {"hashes", "calls", "nonces", "receipts"}
+    for ask in (
+        nodes.head,
+        lambda: nodes.read([probe.total.bind(1)], head),
+        lambda: nodes.nonce(KEY.address, head),
+        lambda: nodes.receipt(receipt.transaction_hash),
+    ):
+        with pytest.raises(Disagreement, match="nothing is done until they agree"):
+            ask()
+    assert nodes.metrics.disagreements._value.get() == 4
+    three[0].lies = set()
+    assert nodes.read([probe.total.bind(1)]) == [321]
+
+
+def test_head__one_of_three_on_another_fork(three: list[RpcProxy], probe: Contract) -> None:
+    liar, *_ = three
+    nodes = connect(*three)
+    liar.lies = {"hashes"}
+    head = nodes.head()
+    asked = liar.counts["eth_call"]
+    nodes.read([probe.total.bind(1)], head)
+    assert liar.counts["eth_call"] == asked
+
+
+def test_receipt__not_before_the_majority_has_it(
+    three: list[RpcProxy], chain: Chain, probe: Contract
+) -> None:
+    nodes = connect(*three)
+    nodes.head()
+    receipt = probe.note("ADA", 1)
+    three[0].lag = three[1].lag = 1
+    assert nodes.receipt(receipt.transaction_hash) is None
+    three[0].lag = 0
+    found = nodes.receipt(receipt.transaction_hash)
+    assert found is not None
+    assert (found.block_number, found.block_hash) == (
+        receipt.block_number,
+        nodes.block_hash(receipt.block_number),
+    )
+    assert nodes.receipt("0x" + 32 * "00") is None
+
+
+def test_why(three: list[RpcProxy], chain: Chain, probe: Contract) -> None:
+    nodes = connect(*three)
+    call = probe.fail.bind("no", gas=100_000, sender=chain.default)
+    receipt = nodes.receipt(chain.send(call))
+    assert receipt is not None
+    assert not receipt.success
+    assert nodes.why(receipt, call) == "no"
+
+
+# -- sending --
+
+
+def test_send__to_every_node(three: list[RpcProxy], chain: Chain) -> None:
+    nodes = connect(*three)
+    raw = signed(chain, nodes.nonce(KEY.address) + 5)
+    assert nodes.send(raw).taken
+    deadline = time.monotonic() + 5
+    while not all(each.raws for each in three) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert [each.raws for each in three] == 3 * [["0x" + raw.hex()]]
+    assert nodes.send(raw).kind == "known"
+    chain.rpc("anvil_dropAllTransactions")
+
+
+def test_send__one_that_takes_it_is_enough(three: list[RpcProxy], chain: Chain) -> None:
+    first, second, _ = three
+    nodes = connect(*three)
+    nodes.head()
+    first.down()
+    second.underpriced = 1
+    assert nodes.send(signed(chain, 6)).kind == "accepted"
+    chain.rpc("anvil_dropAllTransactions")
+
+
+@pytest.mark.parametrize("fault", ["error", "drop"])
+def test_send__failing_after_accept(three: list[RpcProxy], chain: Chain, fault: str) -> None:
+    [proxy, *_] = three
+    nodes = connect(proxy)
+    nodes.head()
+    proxy.after_sending = fault  # type: ignore[assignment]
+    raw = signed(chain, 5)
+    assert nodes.send(raw).kind == ("refused" if fault == "error" else "no answer")
+    assert chain.rpc("txpool_status")["queued"] == "0x1"
+    chain.rpc("anvil_dropAllTransactions")
+
+
+def test_send__what_anvil_says(anvil: Anvil, chain: Chain) -> None:
+    nodes = Nodes([anvil.endpoint])
+    chain.rpc("evm_setAutomine", False)
+    try:
+        assert nodes.send(signed(chain, 0, gwei=10)).kind == "accepted"
+        assert nodes.send(signed(chain, 0, gwei=9)).kind == "underpriced"
+        chain.mine()
+        assert nodes.send(signed(chain, 0, gwei=20)).kind == "nonce too low"
+        chain.set_balance(KEY.address, 1)
+        assert nodes.send(signed(chain, 1)).kind == "insufficient funds"
+        chain.set_balance(KEY.address, 10**20)
+        assert nodes.send(b"\x02nonsense").kind == "refused"
+        assert nodes.pending_nonce(KEY.address) == 1
+    finally:
+        chain.rpc("evm_setAutomine", True)
+
+
+def test_transaction__any_node_that_has_it(three: list[RpcProxy], chain: Chain) -> None:
+    nodes = connect(*three)
+    raw = signed(chain, 9)
+    hash_ = chain.rpc("eth_sendRawTransaction", "0x" + raw.hex())
+    three[0].swallows = three[1].swallows = True
+    found = nodes.transaction(hash_)
+    assert found is not None
+    assert int(found["nonce"], 16) == 9
+    chain.rpc("anvil_dropAllTransactions")
+    assert nodes.transaction(hash_) is None
+
+
+def test_estimate(three: list[RpcProxy], chain: Chain, probe: Contract) -> None:
+    nodes = connect(*three)
+    call = probe.set_word.bind(3)
+    expected = int(
+        chain.rpc("eth_estimateGas", {"to": probe.address, "data": "0x" + call.data.hex()}), 16
+    )
+    assert nodes.estimate(probe.address, call.data, KEY.address) == expected
+    with pytest.raises(Reverted, match="no"):
+        nodes.estimate(probe.address, probe.fail.encode("no"), KEY.address)
+
+
+def test_estimate__one_liar_of_three(three: list[RpcProxy], probe: Contract) -> None:
+    def inflate(
+        method: str, parameters: list[object], answer: dict[str, object]
+    ) -> dict[str, object]:
+        return {**answer, "result": hex(10**8)} if method == "eth_estimateGas" else answer
+
+    nodes = connect(*three)
+    honest = nodes.estimate(probe.address, probe.set_word.encode(3), KEY.address)
+    three[0].rewrite = inflate
+    assert nodes.estimate(probe.address, probe.set_word.encode(3), KEY.address) == honest
+
+
+def test_fees__the_median_tip(three: list[RpcProxy], chain: Chain, probe: Contract) -> None:
+    nodes = connect(*three)
+    head = nodes.head()
+    for proxy, tip in zip(three, (1, 2, 500), strict=True):
+        proxy.rewrite = lambda method, parameters, answer, tip=tip: (
+            {**answer, "result": hex(tip * GWEI)}
+            if method == "eth_maxPriorityFeePerGas"
+            else answer
+        )
+    assert nodes.fees(head) == (head.base_fee, 2 * GWEI)
+    three[1].down()
+    assert nodes.fees(head) == (head.base_fee, GWEI)
+
+
+# -- threads --
+
+
+def test_nodes__shared_by_threads(three: list[RpcProxy], probe: Contract) -> None:
+    nodes = connect(*three)
+    three[2].lies = {"calls"}
+    found: list[object] = []
+
+    def work(number: int) -> None:
+        try:
+            found.extend(nodes.read([probe.total.bind(number)]) for _ in range(10))
+        except Exception as error:
+            found.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert sorted(map(str, found)) == sorted(
+        f"[{320 + number}]" for number in range(4) for _ in range(10)
+    )
