@@ -80,7 +80,7 @@ test: setup ## the whole test suite; Ape's plugin, which reorders fixtures, only
 
 .PHONY: unit
 unit: setup ## tests without anvil and without long fuzzing
-	$(PYTEST) -p no:ape_test tests $(SLOW:%=--ignore=%) --ignore=tests/integration $(PYTEST_ARGS)
+	$(PYTEST) -p no:ape_test tests $(SLOW:%=--ignore=%) --ignore=tests/chaos --ignore=tests/integration $(PYTEST_ARGS)
 
 .PHONY: integration
 integration: setup ## deploy, keeper and demo on anvil
@@ -89,6 +89,10 @@ integration: setup ## deploy, keeper and demo on anvil
 .PHONY: fuzz
 fuzz: setup ## randomised and stateful tests
 	$(PYTEST) -p no:ape_test $(SLOW) $(PYTEST_ARGS)
+
+.PHONY: chaos
+chaos: setup ## the keeper under faults, each with a name, and a table at the end
+	$(PYTEST) -p no:ape_test tests/chaos $(PYTEST_ARGS)
 
 .PHONY: coverage
 coverage: setup ## line coverage of the contracts, modules included
@@ -107,6 +111,10 @@ bench: setup ## gas of every operation beside other protocols'
 .PHONY: bench-snapshot
 bench-snapshot: setup ## accept today's gas as the snapshot that `make check` compares with
 	python -m perpool.bench --snapshot
+
+.PHONY: bench-keeper
+bench-keeper: setup ## rounds a second, and time from a price to the accounts to liquidate
+	python -m perpool.bench.keeper $(BENCH_ARGS)
 
 .PHONY: clean
 clean: ## remove what building and testing left; the environment stays
