@@ -12,11 +12,11 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -38,7 +38,7 @@ WIDTH = 120
 """Columns of a table where the output is no terminal."""
 LAZY = {
     "demo": ("perpool.demo.cli", "demo", "Replay real market history on a local chain."),
-    "keeper": ("perpool.keeper.cli", "keeper", "Report funding and prices, keep pools in step."),
+    "keeper": ("perpool.keeper.cli", "keeper", "Report funding and prices, liquidate."),
 }
 """Command -> module, attribute, short help."""
 _MISSING = "-"
@@ -47,13 +47,15 @@ _MISSING = "-"
 class Commands(click.Group):
     """A group with commands that are imported when they are used."""
 
+    lazy: ClassVar[Mapping[str, tuple[str, str, str]]] = LAZY
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), *LAZY])
+        return sorted([*super().list_commands(ctx), *self.lazy])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in LAZY:
+        if cmd_name not in self.lazy:
             return super().get_command(ctx, cmd_name)
-        module, attribute, _ = LAZY[cmd_name]
+        module, attribute, _ = self.lazy[cmd_name]
         try:
             command = getattr(import_module(module), attribute)
         except (ImportError, AttributeError) as error:
@@ -68,8 +70,8 @@ class Commands(click.Group):
         # without importing what is not used
         rows = []
         for name in self.list_commands(ctx):
-            if name in LAZY:
-                rows.append((name, LAZY[name][2]))
+            if name in self.lazy:
+                rows.append((name, self.lazy[name][2]))
             else:
                 command = self.get_command(ctx, name)
                 assert command is not None

@@ -1,227 +1,233 @@
-"""`perpool keeper`: run the keeper from keystores, over any node."""
+"""`perpool keeper`: run, look, and check, from one configuration file."""
 
 from __future__ import annotations
 
-import os
+import contextlib
+import functools
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar
 
 import click
-from eth_account.signers.local import LocalAccount
+import structlog
 
-from perpool.build import BuildError
-from perpool.chain import Chain, ChainError
-from perpool.deployment import ChainSender, Record, RecordError, Sender
+from perpool.chain import ChainError
+from perpool.cli import Commands, show_json, show_table
+from perpool.deployment import RecordError
 from perpool.history import HistoryError
-from perpool.keeper.chain import Contracts, KeeperError, next_block_time
-from perpool.keeper.loop import Keeper
-from perpool.keeper.model import Outcome, Policy
-from perpool.keeper.signing import Signer, SignerError, load_keystore
-from perpool.keeper.sources import EXCHANGES, HistorySource, Source, SourceError, live_source
+from perpool.keeper import status as view
+from perpool.keeper.build import (
+    Accounts,
+    Keeper,
+    Place,
+    build,
+    open_accounts,
+    open_place,
+    read_record,
+    strangers,
+)
+from perpool.keeper.config import KeeperConfig, load_config
+from perpool.keeper.contracts import KeeperError
+from perpool.keeper.journal import JournalError
+from perpool.keeper.logs import configure_logs
+from perpool.keeper.mailbox import MailboxError
+from perpool.keeper.server import ServerError, StatusServer
+from perpool.keeper.signing import SignerError, keystore_password
+from perpool.keeper.sources import SourceError
+from perpool.keeper.survey import Finding, check_accounts, check_place, survey
+from perpool.settings import ConfigError
 
-HISTORY = "history"
-PASSWORD_VARIABLE = "PERPOOL_KEYSTORE_PASSWORD"  # noqa: S105 - the name of a variable
 ERRORS = (
-    BuildError,
     ChainError,
     HistoryError,
+    JournalError,
     KeeperError,
+    MailboxError,
     RecordError,
+    ServerError,
     SignerError,
     SourceError,
 )
-"""What ends a command with one line."""
-
-Command = TypeVar("Command", bound=Callable[..., Any])
+"""What ends a command with its message."""
 
 
-def source_options(command: Command) -> Command:
-    """The options that every way to run the keeper has."""
-    options = (
-        click.option(
-            "--source",
-            "sources",
-            multiple=True,
-            type=click.Choice([*EXCHANGES, HISTORY]),
-            default=tuple(EXCHANGES),
-            help="Exchange to read, or the files of --data; may be repeated. Default: all "
-            "exchanges.",
-        ),
-        click.option("--data", type=click.Path(path_type=Path), help="Data folder, for history."),
-        click.option("--market", "symbols", multiple=True, help="Default: all of the deployment."),
-        click.option(
-            "--min-venues",
-            type=click.IntRange(min=1),
-            help="Fewer readings than this, and nothing is reported. Default: 3 of exchanges, "
-            "since the median of two is moved by either; 1 of history.",
-        ),
-        click.option("--once", is_flag=True, help="One round, then end."),
-        click.option(
-            "--every",
-            type=click.IntRange(min=1),
-            default=60,
-            show_default=True,
-            help="Seconds between rounds.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+def configured(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command --config, and what it says as its argument `config`.
 
-
-def build_source(sources: Sequence[str], data: Path | None, symbols: Sequence[str]) -> Source:
-    """History or exchanges. Raises SourceError and HistoryError."""
-    if HISTORY not in sources:
-        return live_source(sources)
-    if len(sources) > 1:
-        raise SourceError("history is of the past and exchanges of the present: choose one of them")
-    if data is None:
-        raise SourceError("history needs --data, the folder of its files")
-    return HistorySource.from_folder(data, symbols)
-
-
-def build_keeper(
-    sender: Sender,
-    record: Record,
-    signers: Sequence[Signer],
-    clock: Callable[[], int],
-    *,
-    sources: Sequence[str],
-    data: Path | None,
-    symbols: Sequence[str],
-    min_venues: int | None,
-) -> Keeper:
-    """A keeper of some or all markets of a deployment. Raises one of ERRORS."""
-    contracts = Contracts.of_record(sender, record, symbols or None)
-    source = build_source(sources, data, list(contracts.markets))
-    least = min_venues or (1 if HISTORY in sources else 3)
-    return Keeper(contracts, source, signers, policy=Policy(min_venues=least), clock=clock)
-
-
-def serve(keeper: Keeper, *, once: bool, every: int) -> None:
-    """One round, or rounds until the process is told to end.
-
-    Raises click.ClickException when the one round failed in part, or had nothing to report.
+    Faults of the file are shown all at once, a line each.
     """
-    if once:
-        outcome = keeper.run_once()
-        click.echo(describe(outcome))
-        if outcome.failed:
-            raise click.ClickException("; ".join(reason for _, reason in outcome.failed))
-        if outcome.unheard:
-            raise click.ClickException(
-                f"too few venues had a value for {', '.join(outcome.unheard)}: see the warnings "
-                "above; history has to cover the chain's own time"
-            )
-        return
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    keeper.run(timedelta(seconds=every), stop)
+
+    @functools.wraps(command)
+    def with_config(path: Path, **options: Any) -> None:
+        try:
+            config = load_config(path)
+        except ConfigError as error:
+            click.echo(str(error), err=True)
+            sys.exit(1)
+        try:
+            command(config=config, **options)
+        except ERRORS as error:
+            raise click.ClickException(str(error)) from error
+
+    return click.option(
+        "--config",
+        "path",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default="keeper.toml",
+        show_default=True,
+        help="See docs/keeper/keeper.toml.",
+    )(with_config)
 
 
-def describe(outcome: Outcome) -> str:
-    """What a round did, in one line."""
-    if not outcome.done:
-        return "nothing was sent" if outcome.unheard else "nothing was due"
-    counts: dict[str, int] = {}
-    for action in outcome.done:
-        name = type(action).__name__
-        counts[name] = counts.get(name, 0) + 1
-    return "sent " + ", ".join(f"{name} {count}" for name, count in counts.items())
+class KeeperCommands(Commands):
+    """Those of the keeper."""
+
+    lazy: ClassVar = {
+        "replay": ("perpool.keeper.replay_cli", "replay", "The keeper over recorded history."),
+    }
 
 
-def read_password() -> str:
-    """Of the keystores, from the environment or the terminal. Raises SignerError."""
-    password = os.environ.get(PASSWORD_VARIABLE)
-    if password is not None:
-        return password
-    if not sys.stdin.isatty():
-        raise SignerError(f"set {PASSWORD_VARIABLE} to the password of the keystores")
-    return str(click.prompt("Password of the keystores", hide_input=True))
-
-
-def chain_clock(chain: Chain) -> Callable[[], int]:
-    """The time to observe and sign for, by the chain's own blocks."""
-
-    def now() -> int:
-        pending = chain.rpc("eth_getBlockByNumber", "pending", False)
-        return next_block_time(chain.timestamp, pending and int(pending["timestamp"], 16))
-
-    return now
-
-
-@click.group(short_help="Report funding and prices, and keep the pools in step.")
+@click.group(cls=KeeperCommands, short_help="Report funding and prices, liquidate.")
 def keeper() -> None:
-    """Report funding and prices, and keep the pools in step."""
+    """Report funding and prices, keep the pools in step, liquidate.
+
+    docs/keeper.md is the operator's guide.
+    """
 
 
 @keeper.command()
-@click.option("--rpc", required=True, help="URL of a node, or the path of an IPC socket.")
-@click.option(
-    "--deployment",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Record of the deployment, deployments/<network>.json.",
-)
-@click.option(
-    "--reporter",
-    "reporters",
-    multiple=True,
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Encrypted keystore of a reporter; once for each.",
-)
-@click.option(
-    "--submitter",
-    type=click.Path(path_type=Path),
-    help="Encrypted keystore of who pays the gas. Default: the first reporter.",
-)
-@source_options
-def run(  # noqa: PLR0917 - one for each option
-    rpc: str,
-    deployment: Path,
-    reporters: tuple[Path, ...],
-    submitter: Path | None,
-    sources: tuple[str, ...],
-    data: Path | None,
-    symbols: tuple[str, ...],
-    min_venues: int | None,
-    once: bool,
-    every: int,
-) -> None:
-    """Read a source, sign as the reporters, submit, and sync the pools.
+@configured
+@click.option("--dry-run", is_flag=True, help="Decide and log; sign and send nothing.")
+@click.option("--once", is_flag=True, help="What is due now, then end.")
+def run(config: KeeperConfig, *, dry_run: bool, once: bool) -> None:
+    """Run the roles that the configuration has.
 
-    The password of all keystores is PERPOOL_KEYSTORE_PASSWORD, or is asked for. A reporter needs no
-    ether, the submitter does.
+    Passwords of keystores come from PERPOOL_KEYSTORE_PASSWORD, from the file that
+    PERPOOL_KEYSTORE_PASSWORD_FILE names, or are asked for.
 
     \b
-        perpool keeper run --rpc $SEPOLIA_RPC_URL --deployment deployments/sepolia.json \\
-            --reporter r1.json --reporter r2.json --reporter r3.json --once
-        perpool keeper run --rpc http://127.0.0.1:8545 --deployment deployments/local.json \\
-            --reporter r1.json --reporter r2.json --reporter r3.json --source history --data DIR
+        perpool keeper run --config keeper.toml --dry-run
+        perpool keeper run --config keeper.toml
     """
-    try:
-        record = Record.read(deployment)
-        password = read_password()
-        signers: list[LocalAccount] = [load_keystore(each, password) for each in reporters]
-        payer = load_keystore(submitter, password) if submitter else signers[0]
-        chain = Chain.connect(rpc)
-        built = build_keeper(
-            ChainSender(chain, payer),
-            record,
-            signers,
-            chain_clock(chain),
-            sources=sources,
-            data=data,
-            symbols=symbols,
-            min_venues=min_venues,
+    configure_logs(config.log, config.log_level, secrets=config.secrets())
+    read_record(config)
+    accounts = open_accounts(config, keystore_password)
+    with open_place(config) as place:
+        announce(place, accounts)
+        built = build(place, accounts, dry_run=dry_run)
+        if once:
+            run_once(built)
+        else:
+            run_on(built, place)
+
+
+def announce(place: Place, accounts: Accounts) -> None:
+    """Log who begins, where, and what asks for care."""
+    log = structlog.get_logger("perpool.keeper")
+    chain_id = place.record.chain_id
+    addresses = {role: [each.address for each in opened] for role, opened in accounts.items()}
+    log.info("keeper", chain=chain_id, markets=list(place.contracts.markets), **addresses)
+    for line in place.config.warnings(chain_id):
+        log.warning(line)
+    for address in strangers(place, accounts):
+        log.warning("not registered; its reports do not count until it is", reporter=address)
+
+
+def run_once(built: Keeper) -> None:
+    """Do what is due, and say what was done. Raises ClickException where anything failed."""
+    done = built.once()
+    counts = [f"{kind} {count} {state}" for (kind, state), count in sorted(done.sent.items())]
+    if built.stands_by:
+        counts.append("another submitter is active")
+    click.echo(", ".join(counts) or "nothing was sent")
+    if done.failed:
+        raise click.ClickException("; ".join(f"{role}: {reason}" for role, reason in done.failed))
+    unheard = built.unheard()
+    if unheard:
+        raise click.ClickException(
+            f"too few venues had a value for {', '.join(unheard)}: see the warnings above; history "
+            "has to cover the chain's own time"
         )
-        serve(built, once=once, every=every)
-    except ERRORS as error:
-        raise click.ClickException(str(error)) from error
+
+
+def run_on(built: Keeper, place: Place) -> None:
+    """Run until the process is told to end."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with contextlib.ExitStack() as stack:
+        if place.config.http is not None:
+            server = StatusServer(
+                place.config.http.listen, place.metrics, place.health, place.clock
+            )
+            stack.enter_context(server)
+        built.service.run(stop)
+
+
+@keeper.command()
+@configured
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+def status(config: KeeperConfig, *, as_json: bool) -> None:
+    """Feeds, ages, balances, lease, reporters and the newest transactions.
+
+    Exits with code 3 when something asks for attention. Nothing is unlocked for it.
+
+    \b
+        perpool keeper status --config keeper.toml
+        perpool keeper status --json | jq .complaints
+    """
+    configure_logs("console", "error", secrets=config.secrets())
+    with open_place(config) as place:
+        found = survey(place)
+    if as_json:
+        show_json(view.as_json(found))
+    else:
+        block = "" if found.block is None else f", block {found.block}"
+        click.echo(f"{found.network}, chain {found.chain_id}{block}\n")
+        for table in view.tables(found):
+            show_table(*table)
+        for line in view.complaints(found):
+            click.secho(line, fg="yellow")
+    if view.complaints(found):
+        sys.exit(view.ATTENTION)
+
+
+@keeper.command()
+@configured
+@click.option("--offline", is_flag=True, help="Only what is on this machine.")
+def check(config: KeeperConfig, *, offline: bool) -> None:
+    """Whether a keeper could run: file, deployment, accounts, nodes, mailbox.
+
+    Nothing is sent. Exits with code 1 when something is missing.
+
+    \b
+        perpool keeper check --config keeper.toml
+    """
+    configure_logs("console", "error", secrets=config.secrets())
+    record = read_record(config)
+    for line in config.warnings(record.chain_id):
+        click.secho(f"careful  {line}", fg="yellow")
+    accounts, findings = check_accounts(config, keystore_password)
+    well = show_findings(findings)
+    if not offline:
+        try:
+            with open_place(config) as place:
+                for finding in check_place(place, accounts):
+                    well &= show_findings([finding])
+        except ERRORS as error:
+            well &= show_findings([Finding(False, str(error))])
+    if not well:
+        sys.exit(1)
+
+
+def show_findings(findings: list[Finding]) -> bool:
+    """One line each; whether all are fine."""
+    for each in findings:
+        if each.fine:
+            click.echo(f"fine     {each.text}")
+        else:
+            click.secho(f"missing  {each.text}", fg="red")
+    return all(each.fine for each in findings)

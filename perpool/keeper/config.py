@@ -165,7 +165,7 @@ class ReporterSection(Section):
         default_factory=lambda: list(EXCHANGES), min_length=1
     )
     data: FilePath | None = None
-    min_venues: int | None = Field(default=None, ge=1)
+    min_venues: int = Field(default=3, ge=1)
     cadence: Span = timedelta(seconds=60)
     timeout: Span = timedelta(seconds=10)
     limits: LimitsSection = LimitsSection()
@@ -173,8 +173,9 @@ class ReporterSection(Section):
 
     @property
     def least_venues(self) -> int:
-        """Fewer than this, and nothing is signed: 3 of exchanges, 1 of history."""
-        return self.min_venues or (1 if HISTORY in self.sources else 3)
+        """Fewer than this, and nothing is signed; of history one, unless it is asked for more."""
+        is_set = "min_venues" in self.model_fields_set
+        return 1 if HISTORY in self.sources and not is_set else self.min_venues
 
     def faults_of_sources(self) -> Iterator[str]:
         if HISTORY in self.sources and len(self.sources) > 1:
@@ -215,14 +216,14 @@ class ReporterSection(Section):
             yield "timeout: has to be shorter than the cadence"
 
 
-class _LaneSection(Section):
+class LaneSection(Section):
     """What every role that sends transactions has."""
 
     account: AccountText = Field(repr=False)
     max_fee: Fee = 100 * 10**9
     max_tip: Fee = 3 * 10**9
     patience: Span = timedelta(seconds=45)
-    confirmations: int = Field(default=5, ge=1, le=64)
+    confirmations: int = Field(default=5, ge=0, le=64)
     every: Span = timedelta(seconds=5)
 
     def faults_of_fees(self) -> Iterator[str]:
@@ -234,7 +235,7 @@ class _LaneSection(Section):
         yield from _outside("patience", self.patience, 1, 3_600)
 
 
-class SubmitterSection(_LaneSection):
+class SubmitterSection(LaneSection):
     """Sends reporters' rounds to the chain."""
 
     lease: Span = timedelta(seconds=30)
@@ -262,7 +263,7 @@ class SyncSection(Section):
     enabled: bool = True
 
 
-class LiquidatorSection(_LaneSection):
+class LiquidatorSection(LaneSection):
     """Liquidates with the pools' own money."""
 
     min_profit: Amount = Decimal(1)

@@ -62,6 +62,9 @@ class Metrics:
         self.refused_reports = self._counter(
             "refused_reports", "Reports in the mailbox that count for nothing, by reason.", "reason"
         )
+        self.report_age = self._gauge(
+            "report_age_seconds", "Age of a reporter's newest report in the mailbox.", "reporter"
+        )
         self.equivocations = self._counter(
             "equivocations",
             "Times that a reporter signed two different reports of one moment.",

@@ -63,6 +63,7 @@ __all__ = [
     "Signer",
     "SignerError",
     "Wallet",
+    "account_address",
     "keystore_password",
     "load_keystore",
     "open_account",
@@ -159,6 +160,23 @@ def open_account(spec: str, password: Callable[[], str], *, timeout: float = TIM
     return ExternalAccount(parsed.where, parsed.address, timeout=timeout)
 
 
+def account_address(spec: str) -> str:
+    """The address that `spec` names, without unlocking anything. Raises SignerError."""
+    parsed = parse_account(spec)
+    if parsed.address is not None:
+        return parsed.address
+    if parsed.kind == "ape":
+        return ApeAccount.load(parsed.where, unlock=False).address
+    try:
+        return check_address(
+            "0x" + str(json.loads(Path(parsed.where).read_text())["address"])[-40:]
+        )
+    except OSError as error:
+        raise SignerError(f"{parsed.where} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise SignerError(f"{parsed.where} is no keystore that tells its address") from None
+
+
 # -- keystores --
 
 
@@ -242,9 +260,10 @@ class ApeAccount:
         self.account = account
 
     @classmethod
-    def load(cls, alias: str) -> ApeAccount:
-        """An account by its alias, unlocked; "TEST::2" for a test account. Raises SignerError."""
+    def load(cls, alias: str, *, unlock: bool = True) -> ApeAccount:
+        """An account by its alias, "TEST::2" for a test account. Raises SignerError."""
         try:
+            from ape import accounts
             from ape.exceptions import ApeException
 
             from perpool.deployment.ape import AccountError, load_account
@@ -253,7 +272,8 @@ class ApeAccount:
                 "accounts of Ape need Ape: `make setup` installs it; or use a keystore"
             ) from None
         try:
-            return cls(load_account(alias))
+            is_locked = not unlock and alias in accounts.aliases
+            return cls(accounts.load(alias) if is_locked else load_account(alias))
         except (AccountError, ApeException, IndexError) as error:
             raise SignerError(f"the Ape account {alias} cannot be used: {error}") from None
 

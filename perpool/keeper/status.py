@@ -25,6 +25,9 @@ SILENT = timedelta(minutes=10)
 GRACE = timedelta(minutes=10)
 """What a feed or a pool may be late."""
 
+ATTENTION = 3
+"""Exit code when there are complaints."""
+
 Table = tuple[str, list[str], list[tuple[str, ...]]]
 """Title, heads and rows."""
 
@@ -181,7 +184,7 @@ def tables(status: Status) -> list[Table]:
             "Newest transactions",
             ["planned", "lane", "state", "what", "hash"],
             [
-                (_ago(each.time, now), each.lane, each.state, each.what, each.hash or "-")
+                (_ago(each.time, now), each.lane, each.state, each.what, _short(each.hash))
                 for each in status.transactions
             ],
         ),
@@ -273,6 +276,11 @@ def _low(payers: Sequence[Payer]) -> list[str]:
                 "ether"
             )
     return lines
+
+
+def _short(hash_: str | None) -> str:
+    """Enough of a hash to find it; JSON has all of it."""
+    return "-" if hash_ is None else f"{hash_[:10]}..{hash_[-4:]}"
 
 
 def _value(feed: Feed) -> str:

@@ -302,7 +302,7 @@ listen = "9464"
         (SUBMITTER + 'every = "0s"', "7: submitter.every: has to be between 1s and 600s"),
         (SUBMITTER + 'price_threshold = "0%"', "7: submitter.price_threshold: has to be above"),
         (SUBMITTER + 'funding_heartbeat = "2d"', "7: submitter.funding_heartbeat: has to be"),
-        (SUBMITTER + "confirmations = 0", "7: submitter.confirmations: Input should be"),
+        (SUBMITTER + "confirmations = -1", "7: submitter.confirmations: Input should be"),
         (LIQUIDATOR.replace("ether_price = 2500", ""), "5: liquidator: give either ether_price"),
         (LIQUIDATOR + f'ether_feed = "{ADDRESS}"', "5: liquidator: give either ether_price"),
         (LIQUIDATOR.replace("2500", "0"), "7: liquidator.ether_price: has to be above 0"),

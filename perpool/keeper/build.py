@@ -1,0 +1,398 @@
+"""From a configuration to a keeper that runs.
+
+    with open_place(config) as place:
+        keeper = build(place, open_accounts(config, password), dry_run=False)
+        keeper.service.run(stop)
+
+A `Place` is the deployment and its nodes, enough for looking; a `Keeper` has accounts and roles.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from perpool.chain import Chain
+from perpool.deployment import Record
+from perpool.deployment.config import LOCAL_CHAINS
+from perpool.keeper.config import HISTORY, KeeperConfig, LaneSection, ReporterSection
+from perpool.keeper.contracts import Contracts, KeeperError
+from perpool.keeper.fees import FeePolicy
+from perpool.keeper.journal import Journal
+from perpool.keeper.mailbox import Lease, Mailbox, MailboxError, open_lease, open_mailbox
+from perpool.keeper.metrics import Health, Metrics
+from perpool.keeper.model import Policy
+from perpool.keeper.nodes import Nodes
+from perpool.keeper.outbox import Outbox
+from perpool.keeper.reporter import Reporter
+from perpool.keeper.service import Duty, Service
+from perpool.keeper.signing import Account, open_account
+from perpool.keeper.sources import Limits, Panel, exchange_panel, history_panel
+from perpool.keeper.submitter import IDLE_SECONDS, Submitter
+from perpool.keeper.watch import Watch
+
+JOURNAL = "journal.db"
+"""In the state folder, as are the mailbox, unless it has a URL, and the liquidator's accounts."""
+HEAD_AGE = timedelta(minutes=15)
+"""A chain whose newest block is older stands still, or all nodes are behind."""
+WATCH_EVERY = timedelta(seconds=30)
+REPORTER_EVERY = timedelta(seconds=2)
+"""It observes once a cadence; it looks this often whether that has begun."""
+SETTLE = timedelta(minutes=2)
+"""For transactions to be mined, where the keeper runs once."""
+PASSES = 6
+"""Prices, funding and upkeep are transactions of their own; where the keeper runs once, it goes on
+until nothing more is due, or this often."""
+
+Clock = Callable[[], int]
+
+
+@dataclass
+class Place:
+    """A deployment through its nodes, and what is told of it. Closed by `close`."""
+
+    config: KeeperConfig
+    record: Record
+    nodes: Nodes
+    contracts: Contracts
+    clock: Clock
+    metrics: Metrics
+    health: Health
+    closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, repr=False)
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closing.close()
+
+    @property
+    def lease_name(self) -> str:
+        """One for all submitters of the deployment."""
+        return f"{self.record.chain_id}/{self.contracts.funding_oracle}"
+
+    def mailbox(self) -> Mailbox:
+        """The mailbox. Raises MailboxError."""
+        found = open_mailbox(self.config.mailbox_url, self.record.chain_id)
+        self.closing.callback(found.close)
+        return found
+
+    def lease(self, holder: str, ttl: timedelta) -> Lease:
+        """The submitters' lease, given up in the end if it is ours. Raises MailboxError."""
+        found = open_lease(self.config.mailbox_url, self.lease_name, holder, ttl)
+        self.closing.callback(found.close)
+        self.closing.callback(_release, found)
+        return found
+
+    def journal(self, lane: str, *, read_only: bool = False) -> Journal:
+        """The journal of a lane. Raises JournalError."""
+        found = Journal(self.config.state_folder / JOURNAL, lane, read_only=read_only)
+        self.closing.callback(found.close)
+        return found
+
+
+def _release(lease: Lease) -> None:
+    """So that another submitter need not wait for it to run out."""
+    with contextlib.suppress(MailboxError):
+        lease.release()
+
+
+def read_record(config: KeeperConfig) -> Record:
+    """The deployment's record. Raises RecordError, and KeeperError where it is of a chain that this
+    configuration is not fit for."""
+    record = Record.read(config.record_path)
+    unfit = config.unfit(record.chain_id)
+    if unfit:
+        raise KeeperError("\n".join(f"chain {record.chain_id}: {each}" for each in unfit))
+    return record
+
+
+def open_place(config: KeeperConfig) -> Place:
+    """Connect to the nodes, and make the state folder. Raises RecordError, NodesError and
+    KeeperError."""
+    record = read_record(config)
+    make_folder(config.state_folder)
+    metrics = Metrics()
+    grace = config.http.grace if config.http else timedelta(minutes=10)
+    clock = chain_clock(config.rpc[0]) if config.clock == "chain" else system_clock
+    is_local = record.chain_id in LOCAL_CHAINS or config.clock == "chain"
+    nodes = Nodes(
+        config.rpc,
+        record.chain_id,
+        max_age=None if is_local else HEAD_AGE,
+        clock=clock,
+        metrics=metrics,
+    )
+    with contextlib.ExitStack() as stack:
+        stack.callback(nodes.close)
+        contracts = Contracts.of_record(nodes, record, config.markets or None)
+        health = Health(grace=grace)
+        return Place(config, record, nodes, contracts, clock, metrics, health, stack.pop_all())
+
+
+def make_folder(path: Path) -> None:
+    """The state folder, for nobody else to read. Raises KeeperError."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise KeeperError(
+            f"the state folder {path} cannot be made ({error.strerror}): change `state`"
+        ) from None
+
+
+def system_clock() -> int:
+    """This machine's time."""
+    return int(time.time())
+
+
+def chain_clock(endpoint: str) -> Clock:
+    """The newest time that a local chain's next block will not find in the future.
+
+    Such a chain plays another time than ours, and may stand still until somebody sends.
+    """
+    chain = cache(lambda: Chain.connect(endpoint, timeout=10))
+
+    def now() -> int:
+        latest, pending = (
+            int(chain().rpc("eth_getBlockByNumber", block, False)["timestamp"], 16)
+            for block in ("latest", "pending")
+        )
+        return pending if pending - latest > IDLE_SECONDS else latest
+
+    return now
+
+
+# -- accounts --
+
+
+Accounts = Mapping[str, list[Account]]
+"""By role."""
+
+
+def open_accounts(config: KeeperConfig, password: Callable[[], str]) -> Accounts:
+    """Every account of the configuration. Raises SignerError, and KeeperError where two roles would
+    send from one account."""
+    ask = cache(password)
+    opened = cache(lambda spec: open_account(spec, ask))
+    accounts = {role: [opened(each) for each in specs] for role, specs in config.accounts.items()}
+    senders = [
+        accounts[role][0].address for role in ("submitter", "liquidator") if role in accounts
+    ]
+    if len(set(senders)) < len(senders):
+        raise KeeperError(
+            f"submitter and liquidator both send from {senders[0]}: give each an account of its own"
+        )
+    return accounts
+
+
+# -- roles --
+
+
+class Rehearsal:
+    """A reporter of a dry run: it observes and logs, and signs nothing."""
+
+    name = "reporter"
+
+    def __init__(self, reporter: Reporter, log: Any = None) -> None:
+        self.reporter = reporter
+        self.log = log or structlog.get_logger("perpool.keeper.reporter")
+        self._observed_at = 0
+
+    def tick(self, now: int) -> None:
+        """Observe where the next observation is due."""
+        observed_at = now // self.reporter.cadence * self.reporter.cadence
+        if observed_at <= self._observed_at:
+            return
+        self._observed_at = observed_at
+        self.reporter.values = self.reporter.observe(observed_at)
+        for each in self.reporter.values:
+            self.log.info(
+                "would report",
+                market=each.market,
+                funding=each.funding and f"{each.funding.median:.6f}",
+                price=each.price and f"{each.price.median.normalize():f}",
+            )
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of running once."""
+
+    sent: Counter[tuple[str, str]]
+    """Intents by kind and state of their transaction, such as ("price", "done")."""
+    failed: list[tuple[str, str]]
+    """(role, reason) of what failed in the last pass."""
+
+
+@dataclass
+class Keeper:
+    """Everything that a configuration asks for."""
+
+    service: Service
+    reporter: Reporter | None
+    submitter: Submitter | None
+    outboxes: dict[str, Outbox]
+    """By lane."""
+
+    def once(self) -> Done:
+        """Tick the roles until nothing more is due."""
+        first = self._newest()
+        failed: list[tuple[str, str]] = []
+        for _ in range(PASSES):
+            before = self._newest()
+            failed = self.service.once() + self._settle()
+            if self._newest() == before:
+                break
+        return Done(self._planned_after(first), failed)
+
+    def _settle(self) -> list[tuple[str, str]]:
+        """Wait until what was sent is mined; gives (lane, reason) of what failed."""
+        failed = []
+        for lane, outbox in self.outboxes.items():
+            try:
+                outbox.settle(SETTLE)
+            except Exception as error:
+                failed.append((lane, str(error) or type(error).__name__))
+        return failed
+
+    def _newest(self) -> dict[str, int]:
+        """Number of each lane's newest transaction."""
+        newest = {lane: outbox.journal.recent(1) for lane, outbox in self.outboxes.items()}
+        return {lane: found[0].id if found else 0 for lane, found in newest.items()}
+
+    def _planned_after(self, newest: Mapping[str, int]) -> Counter[tuple[str, str]]:
+        return Counter(
+            (intent.kind, transaction.state)
+            for lane, outbox in self.outboxes.items()
+            for transaction in outbox.journal.recent(1_000)
+            if transaction.id > newest[lane]
+            for intent in transaction.intents
+        )
+
+    def unheard(self) -> list[str]:
+        """Markets for which the reporter had too few venues, when it last observed."""
+        values = self.reporter.values if self.reporter else []
+        return [each.market for each in values if each.funding is None or each.price is None]
+
+    @property
+    def stands_by(self) -> bool:
+        """Whether another submitter has the lease."""
+        return self.submitter is not None and not self.submitter.active
+
+
+def build(place: Place, accounts: Accounts, *, dry_run: bool = False) -> Keeper:
+    """The roles of a configuration. Raises what cannot be opened."""
+    config = place.config
+    duties: list[Duty] = []
+    outboxes: dict[str, Outbox] = {}
+    reporter, submitter, lease = None, None, None
+    needs_mailbox = config.reporter is not None or config.submitter is not None
+    mailbox = place.mailbox() if needs_mailbox else None
+    if config.reporter is not None:
+        assert mailbox is not None
+        reporter = _reporter(place, config.reporter, accounts["reporter"], mailbox)
+        duties.append(Duty(Rehearsal(reporter) if dry_run else reporter, REPORTER_EVERY))
+    if config.submitter is not None:
+        assert mailbox is not None
+        section = config.submitter
+        if not dry_run:
+            lease = place.lease(f"{section.name}:{os.getpid()}", section.lease)
+            outboxes["submitter"] = _outbox(
+                place, "submitter", section, accounts["submitter"][0], lease.announce
+            )
+        submitter = Submitter(
+            place.contracts,
+            mailbox,
+            outboxes.get("submitter"),
+            lease=lease,
+            policy=Policy(
+                section.funding_heartbeat,
+                section.funding_threshold,
+                section.price_heartbeat,
+                section.price_threshold,
+            ),
+            sync=config.sync.enabled,
+            metrics=place.metrics,
+            health=place.health,
+        )
+        duties.append(Duty(submitter, section.every))
+    payers = {role: accounts[role][0].address for role in accounts if role != "reporter"}
+    watch = Watch(place.nodes, payers, lease, metrics=place.metrics, health=place.health)
+    service = Service(
+        [Duty(watch, WATCH_EVERY), *duties],
+        clock=place.clock,
+        metrics=place.metrics,
+        health=place.health,
+    )
+    return Keeper(service, reporter, submitter, outboxes)
+
+
+def _reporter(
+    place: Place, section: ReporterSection, accounts: list[Account], mailbox: Mailbox
+) -> Reporter:
+    panel = build_panel(place, section)
+    place.closing.callback(panel.close)
+    return Reporter(
+        place.contracts,
+        panel,
+        accounts,
+        mailbox,
+        min_venues=section.least_venues,
+        cadence=section.cadence,
+        metrics=place.metrics,
+    )
+
+
+def build_panel(place: Place, section: ReporterSection) -> Panel:
+    """The venues. Raises HistoryError and SourceError."""
+    options: dict[str, Any] = {
+        "limits": Limits(section.limits.max_age, section.limits.max_skew, section.limits.max_rate),
+        "timeout": section.timeout,
+        "clock": place.clock,
+    }
+    if HISTORY in section.sources:
+        return history_panel(section.data or Path(), list(place.contracts.markets), **options)
+    venues = {name: section.exchange.get(name, {}) for name in section.sources}
+    return exchange_panel(venues, **options)
+
+
+def _outbox(
+    place: Place,
+    lane: str,
+    section: LaneSection,
+    wallet: Account,
+    announce: Callable[[str], None] | None = None,
+) -> Outbox:
+    least_tip = min(FeePolicy().min_tip, section.max_tip)
+    fees = FeePolicy(max_fee=section.max_fee, min_tip=least_tip, max_tip=section.max_tip)
+    return Outbox(
+        place.nodes,
+        place.journal(lane),
+        wallet,
+        fees,
+        unmet=place.contracts.unmet,
+        multicall=place.record.multicall,
+        confirmations=section.confirmations,
+        patience=section.patience,
+        clock=place.clock,
+        metrics=place.metrics,
+        announce=announce,
+    )
+
+
+def strangers(place: Place, accounts: Accounts) -> Iterator[str]:
+    """Reporters' keys that the funding oracle does not know."""
+    seats = place.contracts.seats(place.clock())[place.contracts.funding_oracle]
+    for account in accounts.get("reporter", []):
+        if account.address not in seats.reporters:
+            yield account.address
