@@ -13,8 +13,9 @@ from typing import Protocol
 
 from perpool.keeper.model import LeftOut, Observation, Reading
 
-INTERVALS = frozenset(timedelta(hours=hours) for hours in (1, 2, 4, 8))
-"""Funding intervals that there are."""
+INTERVALS = frozenset(timedelta(hours=hours) for hours in range(1, 9))
+"""Funding intervals that there are: 1, 2, 4 and 8 hours, and whatever is between where a venue goes
+over from one to another (bybit, 2026-02-27: hourly, once after 6 hours, then every 8)."""
 MAX_RATE = {
     "binance": Decimal("0.03"),
     "bybit": Decimal("0.04"),
