@@ -120,6 +120,7 @@ class Pipeline:
             for index, (feed, token) in enumerate(feeds.items())
         ]
         self._position: str | None = None
+        self.receive()  # what others have left
 
     def run(self, observed_at: int) -> dict[str, float]:
         """A round; the seconds of each of its stages, all reporters together."""
@@ -158,8 +159,16 @@ class Pipeline:
         """Through the mailbox, there and back."""
         for each in messages:
             self.mailbox.post(each)
-        received, self._position = self.mailbox.read(self._position)
-        return received
+        return self.receive()
+
+    def receive(self) -> list[Message]:
+        """All that is new."""
+        found: list[Message] = []
+        while True:
+            messages, self._position = self.mailbox.read(self._position)
+            if not messages:
+                return found
+            found += messages
 
     def collect(self, messages: Sequence[Message], now: int) -> Collector:
         """Check every signature."""
