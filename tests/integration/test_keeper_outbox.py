@@ -724,9 +724,18 @@ def test_restart__the_journal_is_one_processs(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fate", "boundaries"), [("plain", 18), ("reorganised", 26), ("replaced", 26)]
+    ("fate", "meanwhile", "boundaries"),
+    [
+        ("plain", "nothing", 18),
+        ("plain", "mined", 18),
+        ("plain", "dropped", 18),
+        ("reorganised", "mined", 28),
+        ("replaced", "mined", 28),
+    ],
 )
-def test_kill__between_any_two_steps(stage: Stage, fate: str, boundaries: int) -> None:
+def test_kill__between_any_two_steps(
+    stage: Stage, fate: str, meanwhile: str, boundaries: int
+) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.integration.lane_on_anvil"])
     addresses = (stage.probe.address, stage.multicall.address)
@@ -739,6 +748,10 @@ def test_kill__between_any_two_steps(stage: Stage, fate: str, boundaries: int) -
         child.start()
         child.join(60)
         assert child.exitcode == (0 if survived.exists() else -signal.SIGKILL)
+        if meanwhile == "mined":
+            stage.mine()
+        elif meanwhile == "dropped":
+            stage.chain.rpc("anvil_dropAllTransactions")
 
         outbox = stage.outbox()
         for _ in range(3):
@@ -754,7 +767,7 @@ def test_kill__between_any_two_steps(stage: Stage, fate: str, boundaries: int) -
         for name in ("ADA", "BTC"):
             assert stage.times_noted(name, kill_at) == 1
         assert stage.mined_nonces() == kill_at
-    assert kill_at > boundaries
+    assert kill_at == boundaries + 1
 
 
 def test_restart__on_a_chain_that_was_started_anew(stage: Stage) -> None:
