@@ -1,0 +1,184 @@
+"""What a liquidation brings, and which way of it to take. Pure; all I/O is the role's.
+
+Amounts are in smallest units, prices scaled by 1e36, profits Decimals in whole USDT. What a way
+brings comes from trying it on the newest block, so fees and slippage of the sale are in it:
+
+    profit = USDT + tokens * the oracle's price - gas * (base fee + tip) * ether's price
+
+Ways. A position of either pool can be liquidated by delivery: `Liquidator` sells the collateral and
+repays; what is gained is in the pool's asset. A forward position can also be left to the pool's
+own purchase, for a tip. Where the whole of what the terms allow does not pay, because the market
+is too shallow for it, smaller parts may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
+from enum import Enum
+
+from perpool.keeper.liquidator.index import Leg, Moment, Position, values
+from perpool.reference import liquidation
+from perpool.reference.arithmetic import MAX_UINT256, PRICE_SCALE
+from perpool.reference.interest import LegParameters
+
+SIZES = 4
+"""The whole of what may be repaid, and how often it is halved where it does not pay."""
+_WEI = Decimal(10**18)
+
+
+class Way(Enum):
+    """How a position is liquidated."""
+
+    DELIVERY = "delivery"
+    """Through `Liquidator`, which sells the collateral."""
+    PURCHASE = "purchase"
+    """By the forward pool's `liquidate_by_purchase`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a liquidation has to bring."""
+
+    min_profit: Decimal = Decimal(1)
+    """USDT, after gas."""
+    min_share: Decimal = Decimal(0)
+    """The same as a share of the value repaid."""
+    max_repay: Decimal | None = None
+    """USDT of value that one liquidation may repay; None for as much as the terms allow."""
+    bad_debt_loss: Decimal = Decimal(0)
+    """USDT of gas that realising a bad debt may cost; 0 is never at a loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a pool allows of an unhealthy position."""
+
+    most: int
+    """Of the asset that may be repaid."""
+    is_bad: bool
+    """Whether that takes all collateral and still leaves debt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A way to liquidate so much."""
+
+    way: Way
+    max_repay: int
+    """Of the asset; all that the terms allow where it is the largest number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What a proposal brought where it was tried."""
+
+    usdt: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What values gains and gas at a moment."""
+
+    price_e36: int
+    usdt_unit: int
+    """Smallest units in a USDT."""
+    gas_price: int
+    """Wei for one unit of gas."""
+    ether_price: Decimal
+    """USDT."""
+
+    def gas_cost(self, gas: int) -> Decimal:
+        """USDT."""
+        return gas * self.gas_price / _WEI * self.ether_price
+
+    def value(self, usdt: int, tokens: int) -> Decimal:
+        """USDT."""
+        return Decimal(usdt + tokens * self.price_e36 // PRICE_SCALE) / self.usdt_unit
+
+    def in_asset(self, leg: Leg, usdt: Decimal) -> int:
+        """USDT in units of a pool's asset, rounded up."""
+        units = int((usdt * self.usdt_unit).to_integral_value(ROUND_CEILING))
+        if leg is Leg.REVERSE:
+            return units
+        return -(-units * PRICE_SCALE // self.price_e36)
+
+
+@dataclass(frozen=True, slots=True)
+class Appraisal:
+    """What a proposal is worth."""
+
+    proposal: Proposal
+    profit: Decimal
+    """USDT, after gas."""
+    gas_cost: Decimal
+    repaid: Decimal
+    """USDT of value."""
+
+
+def terms_of(leg: Leg, numbers: LegParameters, position: Position, moment: Moment) -> Terms:
+    """As the pools have them, of a position that may be liquidated."""
+    debt, collateral = values(leg, position, moment)
+    if leg is Leg.REVERSE:
+        found = liquidation.terms(numbers, debt, collateral, numbers.min_debt)
+        return Terms(found.repay, found.exhausts)
+    dust = -(-numbers.min_debt * moment.price_e36 // PRICE_SCALE) + 1
+    found = liquidation.terms(numbers, debt, collateral, dust)
+    owed = moment.debt_of(position)
+    if found.repay == debt:
+        return Terms(owed, found.exhausts)
+    return Terms(min(found.repay * PRICE_SCALE // moment.price_e36, owed), found.exhausts)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A position that may be liquidated, as far as profit goes."""
+
+    leg: Leg
+    terms: Terms
+    rates: Rates
+
+    def proposals(self, policy: Policy) -> list[list[Proposal]]:
+        """At most `SIZES` of them, the largest first; those of one list are of the same size."""
+        cap = None if policy.max_repay is None else self.rates.in_asset(self.leg, policy.max_repay)
+        whole = cap is None or cap >= self.terms.most
+        size = self.terms.most if cap is None else min(self.terms.most, cap)
+        sizes = [MAX_UINT256 if whole else size, *(size >> part for part in range(1, SIZES))]
+        found = [[Proposal(Way.DELIVERY, each)] for each in sizes if each > 0]
+        if self.leg is Leg.FORWARD and whole:
+            found[0].append(Proposal(Way.PURCHASE, MAX_UINT256))
+        return found
+
+    def appraise(self, proposal: Proposal, gain: Gain, gas_cost: Decimal) -> Appraisal:
+        """What a proposal is worth."""
+        repaid = min(proposal.max_repay, self.terms.most)
+        worth = (repaid, 0) if self.leg is Leg.REVERSE else (0, repaid)
+        value = self.rates.value
+        return Appraisal(
+            proposal, value(gain.usdt, gain.tokens) - gas_cost, gas_cost, value(*worth)
+        )
+
+    def required(self, appraisal: Appraisal, policy: Policy) -> Decimal:
+        """USDT of profit that a proposal has to bring."""
+        if self.terms.is_bad and policy.bad_debt_loss > 0:
+            return -policy.bad_debt_loss
+        return max(policy.min_profit, policy.min_share * appraisal.repaid)
+
+    def pays(self, appraisal: Appraisal, policy: Policy) -> bool:
+        """Whether it does."""
+        return appraisal.profit >= self.required(appraisal, policy)
+
+    def least_gain(self, appraisal: Appraisal, policy: Policy) -> int:
+        """The `min_profit` that `Liquidator` is told, of the pool's asset.
+
+        With less than that the transaction is not worth its gas, and had better fail.
+        """
+        wanted = self.required(appraisal, policy) + appraisal.gas_cost
+        return self.rates.in_asset(self.leg, max(wanted, Decimal(0)))
+
+
+def best(appraisals: Iterable[Appraisal]) -> Appraisal | None:
+    """The most profitable."""
+    return max(appraisals, key=lambda each: each.profit, default=None)

@@ -1,0 +1,513 @@
+"""The liquidator's role: follow the pools, find who may be liquidated, and do what pays.
+
+    pools = pools_of(nodes, record)
+    follower = Follower(nodes, {each.address: each.leg for each in pools}, path)
+    role = LiquidatorRole(nodes, pools, follower, outbox, sender=..., multicall=..., ether=...)
+    role.tick(now)
+
+Each tick brings the positions up to the newest block, cuts their order at the price of that block,
+tries the ways to liquidate those it finds, and hands what pays to the outbox. Who cannot be
+liquidated at a profit rests for some blocks, longer each time, unless his position or the price
+changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any, Protocol
+
+import structlog
+
+from perpool.deployment import Record
+from perpool.evm import Reverted
+from perpool.keeper.contracts import KeeperError, bind, value
+from perpool.keeper.contracts import values as all_values
+from perpool.keeper.journal import Intent, Parcel
+from perpool.keeper.liquidator import follow
+from perpool.keeper.liquidator.follow import CONTRACTS, Follower
+from perpool.keeper.liquidator.index import Leg, Moment, Position, values
+from perpool.keeper.liquidator.profit import (
+    SIZES,
+    Appraisal,
+    Case,
+    Policy,
+    Proposal,
+    Rates,
+    Way,
+    best,
+    terms_of,
+)
+from perpool.keeper.liquidator.trials import Attempt, Trials
+from perpool.keeper.metrics import Metrics
+from perpool.keeper.nodes import Head
+from perpool.reference.interest import LegParameters
+from perpool.reference.wad import WAD
+from perpool.uniswap import encode_v3_route, reverse_v3_route
+
+KIND = "liquidation"
+CANDIDATES = 24
+"""Accounts that one tick tries, the most unhealthy first."""
+EXPIRY = 60
+"""Seconds after which a liquidation that was not sent is decided anew."""
+FEED_AGE = 7_200
+"""Seconds past which the price of ether is too old."""
+FIRST_REST, LONGEST_REST = 2, 32
+"""Blocks that an account is left alone; doubled each time."""
+PRICE_CHANGE = WAD // 100
+"""Share of the price after which an account is tried again all the same."""
+_FAILED = ("reverted", "refused", "unmet")
+_DRY_RUN = "dry run"
+
+
+class Nodes(follow.Reader, Protocol):
+    """What is asked of the chain; `nodes.Nodes` is one."""
+
+    def head(self) -> Head: ...
+
+    def fees(self, head: Head | None = None) -> tuple[int, int]:
+        """(base fee, tip) in wei for one unit of gas."""
+
+    def estimate(self, to: str, data: bytes, sender: str) -> int:
+        """Gas. Raises Reverted."""
+
+
+class Lane(Protocol):
+    """Where transactions are handed over; `outbox.Outbox` is one."""
+
+    @property
+    def busy(self) -> bool: ...
+
+    def offer(self, parcels: Sequence[Parcel], expires_at: int | None) -> None: ...
+
+    def step(self) -> Iterable[Any]:
+        """What has happened, `outbox.Event`s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """One pool of a market."""
+
+    market: str
+    address: str
+    leg: Leg
+    numbers: LegParameters
+    token: str
+    usdt: str
+    usdt_unit: int
+    """Smallest units in a USDT."""
+    price_oracle: str
+    liquidator: str
+    """The contract."""
+    swapper: str
+    route: bytes
+    """From collateral to asset through the swapper."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ether:
+    """USDT of an ether: a number, or else a Chainlink feed of its price in dollars."""
+
+    price: Decimal | None = None
+    feed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An account that may be liquidated, and by what terms."""
+
+    pool: Pool
+    position: Position
+    case: Case
+
+    @property
+    def subject(self) -> str:
+        return subject_of(self.pool, self.position)
+
+    def attempt(self, proposal: Proposal, receiver: str, min_profit: int = 0) -> Attempt:
+        """The call of a proposal."""
+        pool, account = self.pool, self.position.account
+        if proposal.way is Way.PURCHASE:
+            call = bind("ForwardPool", pool.address, "liquidate_by_purchase", account, receiver)
+            return Attempt(pool.address, call.data, pool.usdt, pool.token)
+        arguments = (
+            pool.address,
+            account,
+            proposal.max_repay,
+            pool.swapper,
+            pool.route,
+            min_profit,
+            receiver,
+        )
+        call = bind("Liquidator", pool.liquidator, "liquidate", *arguments)
+        return Attempt(pool.liquidator, call.data, pool.usdt, pool.token)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is to be done with a candidate."""
+
+    candidate: Candidate
+    appraisal: Appraisal
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Why an account is left alone, and until what."""
+
+    reason: str
+    blocks: int
+    until: int
+    position: Position
+    price_e36: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a tick did."""
+
+    behind: int
+    """Blocks whose events have not been looked through yet."""
+    found: int = 0
+    """Accounts that may be liquidated."""
+    chosen: tuple[Choice, ...] = ()
+    """Handed to the outbox; in a dry run only logged."""
+    rested: Mapping[str, str] = field(default_factory=dict)
+    """Reasons of those that were tried and do not pay, by pool/account."""
+
+
+class LiquidatorRole:
+    """Liquidates in some pools. `outbox` None is a dry run: what it would do is logged.
+
+    `sender` pays the gas, `receiver` (the sender if None) gets what is gained. Everything is tried
+    by `multicall` first.
+    """
+
+    name = "liquidator"
+
+    def __init__(
+        self,
+        nodes: Nodes,
+        pools: Sequence[Pool],
+        follower: Follower,
+        outbox: Lane | None,
+        *,
+        sender: str,
+        multicall: str,
+        ether: Ether,
+        receiver: str | None = None,
+        policy: Policy | None = None,
+        metrics: Metrics | None = None,
+        log: Any = None,
+    ) -> None:
+        self.nodes = nodes
+        self.pools = list(pools)
+        self.follower = follower
+        self.outbox = outbox
+        self.sender = sender
+        self.receiver = receiver or sender
+        self.ether = ether
+        self.policy = policy or Policy()
+        self.metrics = metrics or Metrics()
+        self.log = log or structlog.get_logger("perpool.keeper.liquidator")
+        self.trials = Trials(nodes, multicall, self.receiver)
+        self._rests: dict[str, Rest] = {}
+        self._offered: dict[str, Candidate] = {}
+
+    def tick(self, now: int) -> Outcome:
+        """Bring everything up to the newest block, and liquidate what pays."""
+        events = self.outbox.step() if self.outbox is not None else ()
+        head = self.nodes.head()
+        self._note(events, head)
+        behind = self.follower.advance(head).behind
+        for address, index in self.follower.indexes.items():
+            self.metrics.accounts.labels(address).set(len(index))
+        if self.outbox is not None and self.outbox.busy:
+            return Outcome(behind)
+        found = self._found(head)
+        chosen, rested = self._choose(self._candidates(found, head), head)
+        if chosen:
+            self._offer(chosen, head, now)
+        return Outcome(behind, len(found), tuple(chosen), rested)
+
+    # -- who --
+
+    def _found(self, head: Head) -> list[tuple[Pool, Moment, Position]]:
+        """Everybody who may be liquidated at a block, the highest LTV first."""
+        calls = [
+            call
+            for pool in self.pools
+            for call in (
+                bind("PriceOracle", pool.price_oracle, "liquidation_price"),
+                bind(CONTRACTS[pool.leg], pool.address, "accrued_state"),
+            )
+        ]
+        answers = iter(self.nodes.read(calls, head))
+        found = []
+        for pool in self.pools:
+            price, state = next(answers), value(next(answers))
+            if isinstance(price, Reverted):
+                self.log.warning("no price", market=pool.market, reason=str(price))
+                continue
+            ltv = pool.numbers.liquidation_ltv
+            moment = Moment(price, state.debt_assets, state.debt_shares, ltv, head.number)
+            index = self.follower.indexes[pool.address]
+            found += [(pool, moment, each) for each in index.liquidatable(moment)]
+        return sorted(found, key=_ltv, reverse=True)
+
+    def _candidates(
+        self, found: Sequence[tuple[Pool, Moment, Position]], head: Head
+    ) -> list[Candidate]:
+        """Those of them that are to be tried now."""
+        known = {subject_of(pool, position) for pool, _, position in found}
+        self._rests = {name: rest for name, rest in self._rests.items() if name in known}
+        fresh = [each for each in found if not self._is_resting(*each, head)][:CANDIDATES]
+        if not fresh:
+            return []
+        gas_price, ether_price = sum(self.nodes.fees(head)), self._ether_price(head)
+        return [
+            Candidate(
+                pool,
+                position,
+                Case(
+                    pool.leg,
+                    terms_of(pool.leg, pool.numbers, position, moment),
+                    Rates(moment.price_e36, pool.usdt_unit, gas_price, ether_price),
+                ),
+            )
+            for pool, moment, position in fresh
+        ]
+
+    def _ether_price(self, head: Head) -> Decimal:
+        """USDT. Raises KeeperError where the feed has nothing fresh."""
+        if self.ether.price is not None:
+            return self.ether.price
+        assert self.ether.feed is not None
+        calls = [
+            bind("PriceFeed", self.ether.feed, each) for each in ("decimals", "latestRoundData")
+        ]
+        decimals, (_, answer, _, updated_at, _) = all_values(self.nodes.read(calls, head))
+        if answer <= 0 or head.time - updated_at > FEED_AGE:
+            raise KeeperError(
+                f"{self.ether.feed} has no price of ether of the last {FEED_AGE} s: name another "
+                "feed, or give the price itself"
+            )
+        return Decimal(answer).scaleb(-decimals)
+
+    # -- what is left alone --
+
+    def _is_resting(self, pool: Pool, moment: Moment, position: Position, head: Head) -> bool:
+        rest = self._rests.get(subject_of(pool, position))
+        if rest is None:
+            return False
+        change = abs(moment.price_e36 - rest.price_e36) * WAD
+        if position != rest.position or change > rest.price_e36 * PRICE_CHANGE:
+            del self._rests[subject_of(pool, position)]
+            return False
+        return head.number < rest.until
+
+    def _rest(self, candidate: Candidate, reason: str, head: Head, outcome: str) -> None:
+        before = self._rests.get(candidate.subject)
+        blocks = min(2 * before.blocks, LONGEST_REST) if before else FIRST_REST
+        self._rests[candidate.subject] = Rest(
+            reason, blocks, head.number + blocks, candidate.position, candidate.case.rates.price_e36
+        )
+        self.metrics.liquidations.labels(candidate.pool.leg.value, outcome).inc()
+        if reason != _DRY_RUN and (before is None or before.reason != reason):
+            self.log.info("left alone", reason=reason, **_facts(candidate))
+
+    # -- what pays --
+
+    def _choose(
+        self, candidates: Sequence[Candidate], head: Head
+    ) -> tuple[list[Choice], dict[str, str]]:
+        """What pays in one transaction, and why the rest does not."""
+        chosen: dict[str, Choice] = {}
+        reasons: dict[str, str] = {}
+        for size in range(SIZES):
+            pending = [each for each in candidates if each.subject not in chosen]
+            for each, appraisals, failure in self._appraise(pending, size, head):
+                found = best(appraisals)
+                if found is None:
+                    reasons.setdefault(each.subject, failure)
+                elif each.case.pays(found, self.policy):
+                    chosen[each.subject] = self._decide(each, found)
+                else:
+                    # of the largest size, which comes first
+                    wanted = each.case.required(found, self.policy)
+                    reasons.setdefault(each.subject, _shortfall(found, wanted))
+        left = {each.subject: each for each in candidates if each.subject not in chosen}
+        for subject, each in left.items():
+            self._rest(each, reasons[subject], head, "unprofitable")
+        order = [chosen[each.subject] for each in candidates if each.subject in chosen]
+        return self._in_a_row(order, head), {subject: reasons[subject] for subject in left}
+
+    def _appraise(
+        self, candidates: Sequence[Candidate], size: int, head: Head
+    ) -> list[tuple[Candidate, list[Appraisal], str]]:
+        """What proposals of a size are worth, of those that succeed, and why the others do not."""
+        tried = [
+            (each, proposal)
+            for each in candidates
+            for alternatives in each.case.proposals(self.policy)[size : size + 1]
+            for proposal in alternatives
+        ]
+        attempts = [each.attempt(proposal, self.receiver) for each, proposal in tried]
+        gains = self.trials.apart(attempts, head)
+        found: dict[str, list[Appraisal]] = {each.subject: [] for each in candidates}
+        reasons: dict[str, str] = {}
+        for (each, proposal), attempt, gain in zip(tried, attempts, gains, strict=True):
+            try:
+                if isinstance(gain, str):
+                    raise Reverted(gain)
+                gas = self.nodes.estimate(attempt.to, attempt.data, self.sender)
+            except Reverted as error:
+                reasons[each.subject] = str(error)
+                continue
+            cost = each.case.rates.gas_cost(gas)
+            found[each.subject].append(each.case.appraise(proposal, gain, cost))
+        return [
+            (each, found[each.subject], reasons.get(each.subject, "nothing may be repaid"))
+            for each in candidates
+        ]
+
+    def _decide(self, candidate: Candidate, appraisal: Appraisal) -> Choice:
+        least = candidate.case.least_gain(appraisal, self.policy)
+        attempt = candidate.attempt(appraisal.proposal, self.receiver, least)
+        return Choice(candidate, appraisal, attempt)
+
+    def _in_a_row(self, chosen: Sequence[Choice], head: Head) -> list[Choice]:
+        """Those that pay after the ones before them, which have moved the market.
+
+        The others fail, for the least that they have to bring.
+        """
+        if len(chosen) < 2:
+            return list(chosen)
+        found = []
+        gains = self.trials.in_a_row([each.attempt for each in chosen], head)
+        for each, gain in zip(chosen, gains, strict=False):
+            if not isinstance(gain, str):
+                case, first = each.candidate.case, each.appraisal
+                appraisal = case.appraise(first.proposal, gain, first.gas_cost)
+                found.append(replace(each, appraisal=appraisal))
+        return found
+
+    # -- doing it --
+
+    def _offer(self, chosen: Sequence[Choice], head: Head, now: int) -> None:
+        for each in chosen:
+            facts = {
+                "way": each.appraisal.proposal.way.value,
+                "repaid": f"{each.appraisal.repaid:.2f}",
+                "profit": f"{each.appraisal.profit:.2f}",
+                "gas_cost": f"{each.appraisal.gas_cost:.2f}",
+            }
+            said = "would liquidate" if self.outbox is None else "liquidating"
+            self.log.info(said, **_facts(each.candidate), **facts)
+        if self.outbox is None:
+            for each in chosen:
+                self._rest(each.candidate, _DRY_RUN, head, "dry run")
+            return
+        self._offered = {each.candidate.subject: each.candidate for each in chosen}
+        self.outbox.offer([_parcel(each, head) for each in chosen], now + EXPIRY)
+        self._note(self.outbox.step(), head)
+
+    def _note(self, events: Iterable[Any], head: Head) -> None:
+        """Count what came of them; what failed is left alone for a while."""
+        for event in events:
+            for intent in event.intents:
+                candidate = self._offered.get(intent.subject)
+                if candidate is None:
+                    continue
+                if event.name in _FAILED:
+                    self._rest(candidate, event.reason or event.name, head, "failed")
+                elif event.name == "landed":
+                    self.metrics.liquidations.labels(candidate.pool.leg.value, "landed").inc()
+
+
+def pools_of(nodes: Nodes, record: Record, symbols: Sequence[str] | None = None) -> list[Pool]:
+    """Both pools of all markets of a deployment, or of some. Raises KeeperError."""
+    addresses = {name: record.address(name) for name in ("Liquidator", "UniswapV3Swapper")}
+    missing = [name for name, address in addresses.items() if address is None]
+    if missing:
+        raise KeeperError(f"{record.path} has no {' and no '.join(missing)}: deploy it first")
+    markets = {each: record.markets[each] for each in symbols or record.markets}
+    calls = [
+        call
+        for entry in markets.values()
+        for call in (
+            bind("ReversePool", entry["reverse"], "config"),
+            bind("ForwardPool", entry["forward"], "config"),
+            bind("TestToken", entry["usdt"], "decimals"),
+        )
+    ]
+    answers = iter(all_values(nodes.read(calls)))
+    pools = []
+    for symbol, entry in markets.items():
+        reverse, forward, decimals = next(answers), next(answers), next(answers)
+        route = encode_v3_route(entry["route"][::2], entry["route"][1::2])
+        for leg, config, way in (
+            (Leg.REVERSE, reverse, reverse_v3_route(route)),
+            (Leg.FORWARD, forward, route),
+        ):
+            pools.append(
+                Pool(
+                    market=symbol,
+                    address=entry[leg.value],
+                    leg=leg,
+                    numbers=LegParameters(*config.leg),
+                    token=entry["token"],
+                    usdt=entry["usdt"],
+                    usdt_unit=10**decimals,
+                    price_oracle=entry["price_oracle"],
+                    liquidator=str(addresses["Liquidator"]),
+                    swapper=str(addresses["UniswapV3Swapper"]),
+                    route=way,
+                )
+            )
+    return pools
+
+
+def read_back(nodes: Nodes) -> Callable[[Sequence[Intent], Head], list[Intent]]:
+    """What an `Outbox` takes as `unmet`: liquidations after which the account owes no less."""
+
+    def unmet(intents: Sequence[Intent], head: Head) -> list[Intent]:
+        subjects = [each.subject.split("/") for each in intents]
+        calls = [bind("ReversePool", pool, "debt_shares_of", who) for pool, who in subjects]
+        answers = nodes.read(calls, head)
+        return [
+            intent
+            for intent, shares in zip(intents, answers, strict=True)
+            if isinstance(shares, Reverted) or shares >= int(intent.value)
+        ]
+
+    return unmet
+
+
+def subject_of(pool: Pool, position: Position) -> str:
+    """pool/account, as intents and logs name it."""
+    return f"{pool.address}/{position.account}"
+
+
+def _parcel(choice: Choice, head: Head) -> Parcel:
+    candidate = choice.candidate
+    intent = Intent(KIND, candidate.subject, head.time, str(candidate.position.debt_shares))
+    return Parcel((intent,), choice.attempt.to, choice.attempt.data)
+
+
+def _ltv(found: tuple[Pool, Moment, Position]) -> int:
+    pool, moment, position = found
+    debt, collateral = values(pool.leg, position, moment)
+    return debt * WAD // max(collateral, 1)
+
+
+def _facts(candidate: Candidate) -> dict[str, str]:
+    pool = candidate.pool
+    return {"market": pool.market, "leg": pool.leg.value, "account": candidate.position.account}
+
+
+def _shortfall(appraisal: Appraisal, wanted: Decimal) -> str:
+    """Why it is not worth it; in whole USDT, so that it is not another reason each time."""
+    return f"brings {appraisal.profit:.0f} USDT of {wanted:.0f}"

@@ -1,0 +1,625 @@
+"""The liquidator's role on the in-process EVM, with the real contracts and Uniswap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from perpool.build import Abi
+from perpool.chain import Call
+from perpool.deployment import Record
+from perpool.evm import Account, Contract, Event, Evm, Receipt, Reverted
+from perpool.keeper.contracts import KeeperError
+from perpool.keeper.journal import Intent, Parcel
+from perpool.keeper.liquidator.follow import Follower
+from perpool.keeper.liquidator.index import Leg
+from perpool.keeper.liquidator.profit import Policy, Way
+from perpool.keeper.liquidator.role import (
+    Ether,
+    LiquidatorRole,
+    Outcome,
+    Pool,
+    pools_of,
+    read_back,
+)
+from perpool.keeper.metrics import Metrics
+from perpool.keeper.nodes import Head
+from perpool.uniswap import reverse_v3_route
+from tests.market import Market, deploy_market
+from tests.pools import calm
+
+GWEI = 10**9
+
+
+class EvmNodes:
+    """The in-process chain as the role sees nodes; it remembers the logs that pass by."""
+
+    def __init__(self, evm: Evm, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.evm = evm
+        self.chain_id = evm.chain_id
+        self.base_fee, self.tip = 20 * GWEI, 0
+        self.reads = 0
+        self.found: list[tuple[int, Event]] = []
+        inner = evm.transact
+
+        def transact(*args: Any, **named: Any) -> Receipt:
+            receipt = inner(*args, **named)
+            self.found += [(receipt.block_number, each) for each in receipt.logs]
+            return receipt
+
+        monkeypatch.setattr(evm, "transact", transact)
+
+    def head(self) -> Head:
+        number = self.evm.block_number
+        return Head(number, f"0x{number}", self.evm.timestamp, self.base_fee)
+
+    def block_hash(self, number: int) -> str | None:
+        return f"0x{number}"
+
+    def logs(
+        self, addresses: Sequence[str], from_block: int, to_block: int
+    ) -> list[tuple[int, Event]]:
+        return [
+            (block, event)
+            for block, event in self.found
+            if event.address in addresses and from_block <= block <= to_block
+        ]
+
+    def read(self, calls: Sequence[Call], head: Head | None = None) -> list[Any]:
+        self.reads += 1
+        return [self._outcome(call) for call in calls]
+
+    def _outcome(self, call: Call) -> Any:
+        assert call.function is not None
+        try:
+            return call.function.decode(self.evm.call(call.to, call.data, static=False))
+        except Reverted as error:
+            return error
+        except ValueError as error:
+            return Reverted("", fault=str(error))
+
+    def learn(self, abi: Abi) -> None:
+        pass
+
+    def fees(self, head: Head | None = None) -> tuple[int, int]:
+        return self.base_fee, self.tip
+
+    def estimate(self, to: str, data: bytes, sender: str) -> int:
+        found = len(self.found)
+        with self.evm.anchor():
+            try:
+                return int(self.evm.transact(to, data, sender=sender).gas_used)
+            finally:
+                del self.found[found:]
+
+
+@dataclass
+class Happened:
+    """As an outbox's event."""
+
+    name: str
+    intents: tuple[Intent, ...]
+    reason: str = ""
+
+
+@dataclass
+class Lane:
+    """Mines what it is offered at once, or keeps it until it is told to."""
+
+    evm: Evm
+    multicall: Contract
+    sender: Account
+    waits: bool = False
+    spoil: Callable[[], None] = lambda: None
+    """What happens before a transaction is mined."""
+    offered: list[tuple[tuple[Parcel, ...], int | None]] = field(default_factory=list)
+    waiting: list[Parcel] = field(default_factory=list)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.waiting)
+
+    def offer(self, parcels: Sequence[Parcel], expires_at: int | None) -> None:
+        assert not self.busy
+        self.offered.append((tuple(parcels), expires_at))
+        self.waiting = list(parcels)
+
+    def step(self) -> list[Happened]:
+        if self.waits or not self.waiting:
+            return []
+        # the newest block is complete
+        self.evm.mine()
+        self.spoil()
+        parcels, self.waiting = self.waiting, []
+        calls = [(each.to, True, each.data) for each in parcels]
+        results = self.multicall.aggregate3(calls, sender=self.sender)
+        return [
+            Happened(
+                "landed" if result.success else "reverted",
+                parcel.intents,
+                "" if result.success else "profit too small",
+            )
+            for parcel, result in zip(parcels, results, strict=True)
+        ]
+
+
+@dataclass
+class Scene:
+    """A market with lenders, a role, and what it is made of."""
+
+    market: Market
+    nodes: EvmNodes
+    pools: list[Pool]
+    follower: Follower
+    multicall: Contract
+    sender: Account
+    receiver: Account
+    metrics: Metrics = field(default_factory=Metrics)
+    lane: Lane | None = None
+
+    @property
+    def evm(self) -> Evm:
+        return self.market.evm
+
+    def role(
+        self, *, dry: bool = False, ether: Ether | None = None, **policy: Any
+    ) -> LiquidatorRole:
+        """With a policy that asks for a USDT, unless told otherwise."""
+        self.lane = Lane(self.evm, self.multicall, self.sender)
+        return LiquidatorRole(
+            self.nodes,
+            self.pools,
+            self.follower,
+            None if dry else self.lane,
+            sender=self.sender.address,
+            receiver=self.receiver.address,
+            multicall=self.multicall.address,
+            ether=ether or Ether(Decimal(3_000)),
+            policy=Policy(**policy),
+            metrics=self.metrics,
+        )
+
+    def tick(self, role: LiquidatorRole) -> Outcome:
+        self.evm.mine()
+        return role.tick(self.evm.timestamp)
+
+    def outcomes(self, leg: str, outcome: str) -> float:
+        """Of the metric."""
+        return self.metrics.liquidations.labels(leg, outcome)._value.get()
+
+    def received(self) -> tuple[int, int]:
+        """(USDT, tokens) of the receiver."""
+        market = self.market
+        return market.usdt.balanceOf(self.receiver), market.token.balanceOf(self.receiver)
+
+
+@pytest.fixture
+def logs() -> Iterator[list[Any]]:
+    with capture_logs() as lines:
+        yield lines
+
+
+@pytest.fixture(autouse=True)
+def _quiet(logs: list[Any]) -> None:
+    """Nothing is printed."""
+
+
+@pytest.fixture
+def scene(evm: Evm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """Prices of 10 USDT; the borrower is unhealthy from 8.62 on, the shorter from 16 on."""
+    nodes = EvmNodes(evm, monkeypatch)
+    start = evm.block_number
+    market = deploy_market(evm)
+    market.lend("USDT lender", usdt=market.usd(3_000_000))
+    market.lend("token lender", tokens=market.tokens(100_000))
+    calm(market)
+    record = Record(tmp_path / "record.json", "local", evm.chain_id)
+    for name, contract in (
+        ("Liquidator", evm.deploy("Liquidator")),
+        ("UniswapV3Swapper", market.swapper),
+    ):
+        record.contracts[name] = {"address": contract.address}
+    record.markets["TKN"] = {
+        "token": market.token.address,
+        "usdt": market.usdt.address,
+        "price_oracle": market.oracle.address,
+        "reverse": market.reverse.address,
+        "forward": market.forward.address,
+        "route": [market.usdt.address, market.pool.fee, market.token.address],
+    }
+    pools = pools_of(nodes, record)
+    legs = {each.address: each.leg for each in pools}
+    follower = Follower(nodes, legs, tmp_path / "accounts.db", start=start, span=10**6)
+    sender, receiver = evm.account("liquidator"), evm.account("receiver")
+    multicall = evm.deploy("Multicall")
+    return Scene(market, nodes, pools, follower, multicall, sender, receiver)
+
+
+def borrow(
+    scene: Scene, name: str = "borrower", *, tokens: float = 1_000, ltv: float = 69
+) -> Account:
+    market = scene.market
+    usdt = market.usd(tokens * ltv / 10)
+    return market.borrow(name, collateral=market.tokens(tokens), usdt=usdt)
+
+
+def short(
+    scene: Scene, name: str = "shorter", *, tokens: float = 1_000, margin: float | None = None
+) -> Account:
+    """At an LTV of 50 % and a price of 10, unless told otherwise."""
+    market = scene.market
+    usdt = market.usd(tokens * 10 if margin is None else margin)
+    return market.short(name, margin=usdt, tokens=market.tokens(tokens))
+
+
+# -- what it is made of --
+
+
+def test_pools_of__both_legs_with_their_routes(scene: Scene) -> None:
+    market = scene.market
+    reverse, forward = scene.pools
+    assert (reverse.leg, forward.leg) == (Leg.REVERSE, Leg.FORWARD)
+    assert reverse.route == market.sell_route
+    assert forward.route == market.buy_route == reverse_v3_route(reverse.route)
+    assert forward.numbers.min_debt == market.forward_leg.min_debt
+    assert {each.usdt_unit for each in scene.pools} == {10**6}
+
+
+def test_pools_of__without_a_liquidator(scene: Scene, tmp_path: Path) -> None:
+    record = Record(tmp_path / "record.json", "local", 1)
+    with pytest.raises(KeeperError, match="no Liquidator and no UniswapV3Swapper"):
+        pools_of(scene.nodes, record)
+
+
+# -- what it does --
+
+
+def test_tick__nobody(scene: Scene) -> None:
+    borrow(scene)
+    short(scene)
+    assert scene.tick(scene.role()) == Outcome(behind=0)
+    assert scene.metrics.accounts.labels(scene.market.reverse.address)._value.get() == 1
+
+
+def test_tick__a_borrower_by_delivery(scene: Scene) -> None:
+    borrower = borrow(scene)
+    scene.market.set_price("8.4")
+    debt = scene.market.reverse.debt_of(borrower)
+    outcome = scene.tick(scene.role())
+    [choice] = outcome.chosen
+    assert outcome.found == 1
+    assert choice.appraisal.proposal.way is Way.DELIVERY
+    assert scene.market.reverse.debt_of(borrower) < debt
+    usdt, tokens = scene.received()
+    assert tokens == 0
+    gained = Decimal(usdt) / 10**6
+    assert gained == pytest.approx(
+        choice.appraisal.profit + choice.appraisal.gas_cost, rel=Decimal("0.001")
+    )
+    assert scene.outcomes("reverse", "landed") == 1
+    # and he is healthy
+    assert scene.tick(scene.role()).found == 0
+
+
+def test_tick__a_shorter_by_delivery(scene: Scene) -> None:
+    """The bonus is worth more than the tip."""
+    shorter = short(scene)
+    scene.market.set_price("16.4")
+    debt = scene.market.forward.debt_of(shorter)
+    [choice] = scene.tick(scene.role()).chosen
+    assert choice.appraisal.proposal.way is Way.DELIVERY
+    assert scene.market.forward.debt_of(shorter) < debt
+    usdt, tokens = scene.received()
+    assert (usdt, tokens > 0) == (0, True)
+
+
+def test_tick__a_shorter_by_purchase(scene: Scene) -> None:
+    """Where Uniswap is so far above the oracle that no more is left of the bonus than the tip.
+
+    That takes less gas.
+    """
+    short(scene, tokens=300)
+    scene.market.set_price("16.4")
+    scene.market.pool.swap_to(Decimal("17.205"))
+    outcome = scene.tick(scene.role())
+    [choice] = outcome.chosen
+    assert choice.appraisal.proposal.way is Way.PURCHASE
+    usdt, tokens = scene.received()
+    assert (usdt > 0, tokens) == (True, 0)
+    assert scene.outcomes("forward", "landed") == 1
+
+
+def test_tick__several_in_one_transaction(scene: Scene) -> None:
+    """The most unhealthy first."""
+    for number, ltv in enumerate((66, 69, 67)):
+        borrow(scene, f"borrower {number}", ltv=ltv)
+    scene.market.set_price("8.2")
+    outcome = scene.tick(scene.role())
+    assert [each.candidate.position.account for each in outcome.chosen] == [
+        scene.evm.account(f"borrower {number}").address for number in (1, 2, 0)
+    ]
+    assert scene.lane is not None
+    [(parcels, expires_at)] = scene.lane.offered
+    assert len(parcels) == 3
+    assert expires_at is not None
+    gained = sum(each.appraisal.profit + each.appraisal.gas_cost for each in outcome.chosen)
+    assert scene.received() == (pytest.approx(int(gained * 10**6), rel=1e-4), 0)
+    assert scene.outcomes("reverse", "landed") == 3
+
+
+def test_tick__no_more_than_pay_one_after_the_other(scene: Scene) -> None:
+    """Alone each would pay; but every sale lowers the price for the next."""
+    for number in range(3):
+        borrow(scene, f"borrower {number}", tokens=60_000)
+    scene.market.set_price("8.4")
+    outcome = scene.tick(scene.role())
+    assert outcome.found == 3
+    assert 1 <= len(outcome.chosen) < 3
+    assert outcome.rested == {}
+    assert scene.outcomes("reverse", "landed") == len(outcome.chosen)
+
+
+def test_tick__at_most_so_many_at_once(scene: Scene) -> None:
+    for number in range(9):
+        borrow(scene, f"borrower {number}", tokens=500)
+    scene.market.set_price("8.2")
+    role = scene.role()
+    first = scene.tick(role)
+    # two balances around each call, in 24 calls
+    assert (first.found, len(first.chosen)) == (9, 7)
+    second = scene.tick(role)
+    assert (second.found, len(second.chosen)) == (2, 2)
+
+
+def test_tick__a_part_where_the_market_is_too_shallow_for_all(scene: Scene) -> None:
+    borrower = borrow(scene, tokens=150_000)
+    scene.market.set_price("8.4")
+    [choice] = scene.tick(scene.role()).chosen
+    assert choice.appraisal.proposal.max_repay < 2**255
+    assert choice.appraisal.profit > 1
+    assert scene.market.reverse.debt_of(borrower) > 0
+    assert scene.outcomes("reverse", "landed") == 1
+
+
+def test_tick__no_more_than_configured(scene: Scene) -> None:
+    borrower = borrow(scene)
+    scene.market.set_price("8.4")
+    before = scene.market.reverse.debt_of(borrower)
+    [choice] = scene.tick(scene.role(max_repay=Decimal(1_000))).chosen
+    assert choice.appraisal.repaid == 1_000
+    repaid = before - scene.market.reverse.debt_of(borrower)
+    assert repaid == pytest.approx(1_000 * 10**6, rel=1e-6)
+
+
+def test_tick__sends_no_more_while_one_waits(scene: Scene) -> None:
+    borrow(scene)
+    scene.market.set_price("8.4")
+    role = scene.role()
+    assert scene.lane is not None
+    scene.lane.waits = True
+    assert len(scene.tick(role).chosen) == 1
+    assert scene.tick(role) == Outcome(behind=0)
+    scene.lane.waits = False
+    assert scene.tick(role).found == 0
+    assert len(scene.lane.offered) == 1
+
+
+def test_tick__dry_run(scene: Scene, logs: list[Any]) -> None:
+    borrower = borrow(scene)
+    scene.market.set_price("8.4")
+    shares = scene.market.reverse.debt_shares_of(borrower)
+    role = scene.role(dry=True)
+    assert len(scene.tick(role).chosen) == 1
+    assert scene.market.reverse.debt_shares_of(borrower) == shares
+    [said] = [each for each in logs if each["event"] == "would liquidate"]
+    assert (said["leg"], said["account"], said["way"]) == (
+        "reverse",
+        borrower.address,
+        "delivery",
+    )
+    # and does not say it again in the next block
+    assert scene.tick(role).chosen == ()
+
+
+# -- what does not pay --
+
+
+def test_tick__gas_is_too_dear(scene: Scene, logs: list[Any]) -> None:
+    borrow(scene, tokens=20)
+    scene.market.set_price("8.4")
+    outcome = scene.tick(scene.role())
+    assert outcome.chosen == ()
+    [reason] = outcome.rested.values()
+    assert reason.startswith("brings -")
+    assert scene.outcomes("reverse", "unprofitable") == 1
+    assert [each["reason"] for each in logs if each["event"] == "left alone"] == [reason]
+    # and is not any more
+    scene.nodes.base_fee = GWEI // 100
+    scene.evm.mine(5)
+    assert len(scene.tick(scene.role()).chosen) == 1
+
+
+def test_tick__less_than_the_policy_asks_for(scene: Scene) -> None:
+    borrow(scene)
+    scene.market.set_price("8.4")
+    with scene.evm.anchor():
+        [choice] = scene.tick(scene.role()).chosen
+    profit = choice.appraisal.profit
+    more = scene.role(min_profit=profit + 10)
+    assert scene.tick(more).chosen == ()
+    share = scene.role(min_share=profit / choice.appraisal.repaid + Decimal("0.01"))
+    assert scene.tick(share).chosen == ()
+
+
+def test_tick__a_failure_is_tried_again_later_and_later(scene: Scene, logs: list[Any]) -> None:
+    """Uniswap has fallen far below the oracle: nobody could pay."""
+    borrow(scene)
+    scene.market.set_price("8.4")
+    scene.market.pool.swap_to(Decimal(7))
+    role = scene.role()
+    tried = [bool(scene.tick(role).rested) for _ in range(16)]
+    assert [number for number, each in enumerate(tried) if each] == [0, 2, 6, 14]
+    [line] = [each for each in logs if each["event"] == "left alone"]
+    assert line["reason"] == "insufficient allowance"
+    # and at once when the price has moved
+    scene.market.set_price("8.3", move_uniswap=False)
+    assert scene.tick(role).rested
+    assert not scene.tick(role).rested
+
+
+def test_tick__a_changed_position_is_tried_at_once(scene: Scene) -> None:
+    borrower = borrow(scene)
+    scene.market.set_price("8.4")
+    scene.market.pool.swap_to(Decimal(7))
+    scene.market.give(borrower, tokens=1)
+    role = scene.role()
+    tried = [bool(scene.tick(role).rested) for _ in range(8)]
+    assert tried[-2:] == [True, False]
+    scene.evm.mine()
+    scene.market.reverse.supply_collateral(1, borrower, sender=borrower)
+    assert scene.tick(role).rested
+
+
+def test_tick__who_was_healthy_in_between_is_tried_at_once(scene: Scene) -> None:
+    borrow(scene)
+    scene.market.set_price("8.4")
+    scene.market.pool.swap_to(Decimal(7))
+    role = scene.role()
+    for _ in range(7):
+        scene.tick(role)
+    scene.market.set_price(10, move_uniswap=False)
+    assert scene.tick(role).found == 0
+    scene.market.set_price("8.4", move_uniswap=False)
+    assert scene.tick(role).rested
+
+
+def test_tick__the_price_moves_before_it_is_mined(scene: Scene) -> None:
+    """The transaction demands what makes it worth its gas, so it does nothing."""
+    borrower = borrow(scene)
+    scene.market.set_price("8.4")
+    role = scene.role()
+    assert scene.lane is not None
+    # it would be paid for, but for little more than that
+    scene.lane.spoil = lambda: scene.market.pool.swap_to(Decimal("7.94"))
+    shares = scene.market.reverse.debt_shares_of(borrower)
+    assert len(scene.tick(role).chosen) == 1
+    assert scene.market.reverse.debt_shares_of(borrower) == shares
+    assert scene.outcomes("reverse", "failed") == 1
+    assert scene.received() == (0, 0)
+    # who failed rests
+    scene.lane.spoil = lambda: None
+    assert scene.tick(role).chosen == ()
+
+
+def test_tick__bad_debt_at_a_loss_only_where_configured(scene: Scene) -> None:
+    borrower = borrow(scene, tokens=2)
+    scene.market.set_price(6)
+    assert scene.tick(scene.role()).chosen == ()
+    assert scene.tick(scene.role(bad_debt_loss=Decimal(1))).chosen == ()
+    [choice] = scene.tick(scene.role(bad_debt_loss=Decimal(100))).chosen
+    assert -100 < choice.appraisal.profit < -1
+    assert scene.market.reverse.debt_shares_of(borrower) == 0
+
+
+def test_tick__without_a_price(scene: Scene, logs: list[Any]) -> None:
+    borrow(scene)
+    scene.evm.warp(86_400 + 1)
+    assert scene.tick(scene.role()).found == 0
+    assert [each["reason"] for each in logs if each["event"] == "no price"] == ["stale price"] * 2
+
+
+def test_tick__the_worst_of_many_first(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more are tried in one tick than it has time for."""
+    monkeypatch.setattr("perpool.keeper.liquidator.role.CANDIDATES", 2)
+    for number in range(5):
+        borrow(scene, f"borrower {number}", tokens=20, ltv=65 + number)
+    scene.market.set_price("7.9")
+    role = scene.role()
+    named = {scene.evm.account(f"borrower {number}").address: number for number in range(5)}
+    order = []
+    for _ in range(2):
+        outcome = scene.tick(role)
+        assert outcome.found == 5
+        order.append({named[subject.split("/")[1]] for subject in outcome.rested})
+    assert order == [{4, 3}, {2, 1}]
+
+
+def test_tick__the_worst_of_both_pools_first(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loan from when the price was 10 and a short from when it was 5, at a price of 8.2."""
+    monkeypatch.setattr("perpool.keeper.liquidator.role.CANDIDATES", 1)
+    borrow(scene)
+    scene.market.set_price(5)
+    shorter = short(scene, margin=4_700)
+    scene.market.set_price("8.2")
+    outcome = scene.tick(scene.role())
+    assert outcome.found == 2
+    [choice] = outcome.chosen
+    assert choice.candidate.position.account == shorter.address
+
+
+def test_tick__not_in_the_block_of_opening(scene: Scene) -> None:
+    """What is tried on a block is tried as of its number."""
+    role = scene.role()
+    scene.evm.mine()
+    with scene.evm.same_block():
+        short(scene)
+        scene.market.set_price("16.4")
+        assert role.tick(scene.evm.timestamp).found == 0
+    assert scene.tick(role).found == 1
+
+
+# -- the price of ether --
+
+
+def test_tick__ether_by_a_feed(scene: Scene) -> None:
+    borrow(scene)
+    scene.market.set_price("8.4")
+    feed = scene.evm.deploy("TestFeed", 8, 3_000 * 10**8)
+    feed.set(3_000 * 10**8)
+    by_feed = Ether(feed=feed.address)
+    with scene.evm.anchor():
+        [fixed] = scene.tick(scene.role()).chosen
+    with scene.evm.anchor():
+        [read] = scene.tick(scene.role(ether=by_feed)).chosen
+    assert read.appraisal == fixed.appraisal
+    feed.set(10**6 * 10**8)
+    assert scene.tick(scene.role(ether=by_feed)).chosen == ()
+
+
+@pytest.mark.parametrize("answer", [0, -5, 3_000 * 10**8])
+def test_tick__ether_without_a_fresh_price(scene: Scene, answer: int) -> None:
+    """Nothing is sent on a guess."""
+    borrow(scene)
+    feed = scene.evm.deploy("TestFeed", 8, answer)
+    feed.set(answer)
+    if answer > 0:
+        scene.evm.warp(7_201)
+    scene.market.set_price("8.4")
+    with pytest.raises(KeeperError, match="no price of ether"):
+        scene.tick(scene.role(ether=Ether(feed=feed.address)))
+
+
+# -- reading back --
+
+
+def test_read_back__whoever_owes_no_less(scene: Scene) -> None:
+    borrower, shorter = borrow(scene), short(scene)
+    unmet = read_back(scene.nodes)
+    intents = []
+    for pool, account in ((scene.market.reverse, borrower), (scene.market.forward, shorter)):
+        subject = f"{pool.address}/{account.address}"
+        shares = pool.debt_shares_of(account)
+        intents.append(Intent("liquidation", subject, 1, str(shares)))
+    head = scene.nodes.head()
+    assert unmet(intents, head) == intents
+    scene.market.set_price("8.4")
+    scene.tick(scene.role())
+    assert unmet(intents, scene.nodes.head()) == intents[1:]
+    nowhere = replace(intents[0], subject=f"{scene.sender.address}/{borrower.address}")
+    assert unmet([nowhere], scene.nodes.head()) == [nowhere]
