@@ -38,6 +38,7 @@ from perpool.keeper.fees import GWEI, FeePolicy
 from perpool.keeper.journal import Journal
 from perpool.keeper.mailbox import Lease, Mailbox, open_lease, open_mailbox
 from perpool.keeper.mailbox.sqlite import SqliteLease
+from perpool.keeper.metrics import PREFIX, Metrics
 from perpool.keeper.model import Funding, Policy, Reading
 from perpool.keeper.nodes import Nodes
 from perpool.keeper.outbox import Event, Outbox
@@ -91,10 +92,15 @@ def truth(market: str, venue: str, time: int) -> tuple[Decimal, int, Decimal]:
     return rate, hours, price
 
 
-def annual(market: str, venue: str, time: int) -> Decimal:
-    """The same as an annual rate."""
-    rate, hours, _ = truth(market, venue, time)
-    return rate * 8_760 / hours
+def figure(metrics: Metrics, name: str, **labels: str) -> float:
+    """The sum of a metric's samples that have these labels."""
+    return sum(
+        sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.name in (PREFIX + name, f"{PREFIX}{name}_total")
+        and labels.items() <= sample.labels.items()
+    )
 
 
 @dataclass(frozen=True)
@@ -102,14 +108,16 @@ class TruthfulVenue:
     """An exchange without a network."""
 
     name: str
+    clock: Callable[[], int]
 
     def read(self, markets: Sequence[str], now: int) -> dict[str, Reading]:
-        """The truth of a minute."""
-        return {market: self._read(market, now) for market in markets}
+        """The truth of the present minute, whoever asks for which."""
+        return {market: self._read(market) for market in markets}
 
-    def _read(self, market: str, now: int) -> Reading:
-        rate, hours, price = truth(market, self.name, now)
-        return Reading(self.name, Funding(rate, timedelta(hours=hours)), price, price, now)
+    def _read(self, market: str) -> Reading:
+        time = self.clock()
+        rate, hours, price = truth(market, self.name, time)
+        return Reading(self.name, Funding(rate, timedelta(hours=hours)), price, price, time)
 
 
 @dataclass(frozen=True)
@@ -294,9 +302,12 @@ class World:
     """Of reporters' ticks."""
     before_tick: list[Callable[[], None]] = field(default_factory=list)
     """Called at each step once the block is there."""
+    truth: Callable[[str, str, int], tuple[Decimal, int, Decimal]] = truth
+    """What the exchanges of `connect_panel` say, (market, venue, time); see the function."""
     outages: list[tuple[int, int]] = field(default_factory=list)
     """From and to, of faults that nothing can be sent during."""
-    faults: list[tuple[int, int]] = field(default_factory=list)
+    faults: list[tuple[int, int, frozenset[str]]] = field(default_factory=list)
+    """From and to of all faults, and the exchanges that did not count meanwhile."""
     _closing: list[Callable[[], object]] = field(default_factory=list)
 
     def clock(self) -> int:
@@ -325,13 +336,14 @@ class World:
     def connect_panel(self) -> Panel:
         """All exchanges, through ccxt."""
         self.quote()
-        venues = [
-            ExchangeVenue.connect(venue, clock=self.clock, **self.stand_in.options(venue))
-            for venue in VENUES
-        ]
+        venues = [ExchangeVenue.connect(venue, **self.stand_in.options(venue)) for venue in VENUES]
         panel = Panel(venues, timeout=timedelta(seconds=2), clock=self.clock)
         self._closing.append(panel.close)
         return panel
+
+    def plain_panel(self) -> Panel:
+        """All exchanges, without a network."""
+        return Panel([TruthfulVenue(each, self.clock) for each in VENUES], clock=self.clock)
 
     def add_reporter(self, number: int, panel: Panel) -> Reporter:
         """The reporter of a seat."""
@@ -351,9 +363,7 @@ class World:
 
     def add_plain_reporters(self) -> Reporter:
         """All of them in one, over exchanges that need no network: for faults elsewhere."""
-        panel = Panel([TruthfulVenue(each) for each in VENUES], clock=self.clock)
-        self._closing.append(panel.close)
-        reporter = self.add_reporter(0, panel)
+        reporter = self.add_reporter(0, self.plain_panel())
         reporter.signers = [key(f"reporter {n}") for n in range(REPORTERS)]
         return reporter
 
@@ -388,7 +398,7 @@ class World:
         time = self.now // MINUTE * MINUTE
         self.stand_in.time = self.now
         for market, venue in itertools.product(MARKETS, VENUES):
-            rate, hours, price = truth(market, venue, time)
+            rate, hours, price = self.truth(market, venue, time)
             self.stand_in.quote(
                 venue, market, rate=f"{rate:f}", hours=hours, index=f"{price}", mark=f"{price}"
             )
@@ -419,11 +429,16 @@ class World:
             self.step(seconds)
 
     @contextlib.contextmanager
-    def fault(self, *, outage: bool = False) -> Iterator[None]:
-        """While something is wrong; `outage` where no round could have been sent meanwhile."""
+    def fault(self, *, outage: bool = False, without: Sequence[str] = ()) -> Iterator[None]:
+        """While something is wrong; `outage` where no round could have been sent meanwhile.
+
+        `without` are the exchanges that must not count meanwhile.
+        """
         begun = self.now
         yield
-        (self.outages if outage else self.faults).append((begun, self.now))
+        if outage:
+            self.outages.append((begun, self.now))
+        self.faults.append((begun, self.now, frozenset(without)))
 
     # -- what came of it --
 
@@ -503,15 +518,20 @@ class World:
         return time
 
     def _check_value(self, each: Found, *, exact: bool) -> None:
+        said = [self.truth(each.market, v, each.observed_at) for v in self._counted(each)]
         if each.kind == "price":
-            said = [truth(each.market, venue, each.observed_at)[2] for venue in VENUES]
-            values = [int(price * 10**18) for price in said]
+            values = [int(price * 10**18) for _, _, price in said]
         else:
-            values = [rate_units(annual(each.market, v, each.observed_at)) for v in VENUES]
+            values = [rate_units(rate * 8_760 / hours) for rate, hours, _ in said]
         assert min(values) <= each.value <= max(values), f"{each} is none of {values}"
-        if exact and not any(a < each.observed_at <= b for a, b in self.faults + self.outages):
+        if exact:
             # the mean of the middle two of what has been rounded may be a unit off
             assert abs(each.value - median(values)) <= 1, f"{each} is no median of {values}"
+
+    def _counted(self, each: Found) -> list[str]:
+        """The exchanges that a round is made of."""
+        faults = [out for begin, end, out in self.faults if begin < each.observed_at <= end]
+        return [venue for venue in VENUES if not any(venue in out for out in faults)]
 
     def _submissions(self) -> Iterator[str]:
         """Call data of the submitters' mined transactions that hold a round, skipped or not."""
