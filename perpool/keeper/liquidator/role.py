@@ -1,7 +1,9 @@
 """The liquidator's role: follow the pools, find who may be liquidated, and do what pays.
 
     pools = pools_of(nodes, record)
-    follower = Follower(nodes, {each.address: each.leg for each in pools}, path)
+    legs = {each.address: each.leg for each in pools}
+    follower = Follower(nodes, legs, path, start=first_block(record))
+    outbox = Outbox(nodes, journal, wallet, unmet=read_back(nodes), multicall=record.multicall)
     role = LiquidatorRole(nodes, pools, follower, outbox, sender=..., multicall=..., ether=...)
     role.tick(now)
 
@@ -468,6 +470,13 @@ def pools_of(nodes: Nodes, record: Record, symbols: Sequence[str] | None = None)
                 )
             )
     return pools
+
+
+def first_block(record: Record, symbols: Sequence[str] | None = None) -> int:
+    """Before which there was none of the pools, 0 where the record does not say."""
+    names = [f"{each}.{leg.value}" for each in symbols or record.markets for leg in Leg]
+    blocks = [record.contracts.get(each, {}).get("block") for each in names]
+    return min((each or 0 for each in blocks), default=0)
 
 
 def read_back(nodes: Nodes) -> Callable[[Sequence[Intent], Head], list[Intent]]:
