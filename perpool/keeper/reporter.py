@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Container, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -13,18 +14,23 @@ from perpool.keeper.contracts import Contracts, KeeperError
 from perpool.keeper.mailbox import Mailbox, Message
 from perpool.keeper.metrics import Metrics
 from perpool.keeper.model import Observation, Subject, Values
-from perpool.keeper.signing import Signer
+from perpool.keeper.rounds import is_signed
+from perpool.keeper.signing import Signer, SignerError
 from perpool.keeper.sources import Panel
 from perpool.reports import pack_rates, price_units, rate_units, sign_report
+
+REMEMBERED = 1_440
+"""Observations of a key that it is known to have signed; a day's."""
 
 
 class Reporter:
     """One observation each `cadence`, signed with each of the keys.
 
     All reporters observe at the same times, multiples of the cadence, and sign for the same tokens,
-    so that their reports make rounds without their talking to each other. What has been signed is
-    read from the mailbox on the first tick, so that a restart does not sign a second, different
-    report for a time.
+    so that their reports make rounds without their talking to each other.
+
+    No key signs twice for a time. What has been signed is read from the mailbox on the first tick,
+    so that a restart does not, and what could not be posted is kept, so that trying again does not.
     """
 
     name = "reporter"
@@ -51,18 +57,23 @@ class Reporter:
         self.log = log or structlog.get_logger("perpool.keeper.reporter")
         self.values: list[Values] = []
         """What the last observation gave."""
-        self._signed: dict[str, int] | None = None
+        self._signed: dict[str, deque[int]] | None = None
+        self._unposted: list[Message] = []
         self._left_out: dict[tuple[str, str], str] = {}
         self._unheard: dict[str, list[str]] = {}
 
     def tick(self, now: int) -> None:
         """Observe, sign and post where the next observation is due.
 
-        Raises MailboxError where the mailbox cannot be reached; nothing is signed then.
+        Raises MailboxError where the mailbox cannot be reached, and SignerError where a key cannot
+        be used, once the other keys' reports are posted. The next tick goes on from there; what is
+        not posted by the next observation gives way to it.
         """
-        signed = self._newest_signed()
+        signed = self._signed_by_us()
         observed_at = now // self.cadence * self.cadence
-        waiting = [each for each in self.signers if signed[each.address] < observed_at]
+        self._unposted = [each for each in self._unposted if each.report.observed_at == observed_at]
+        self._post()
+        waiting = [each for each in self.signers if observed_at not in signed[each.address]]
         if waiting:
             self.values = self.observe(observed_at)
             self._report(waiting, observed_at, self.values)
@@ -84,18 +95,32 @@ class Reporter:
                 "have the owner register it"
             )
 
-    def _newest_signed(self) -> dict[str, int]:
-        """Observation time of the newest report of each of our keys."""
+    def _signed_by_us(self) -> dict[str, deque[int]]:
+        """Observation times that each of our keys has signed for, the latest of them.
+
+        Not merely the newest: that of a clock that was ahead would silence a reporter for as long.
+        """
         if self._signed is None:
-            newest = {each.address: 0 for each in self.signers}
+            signed = {each.address: deque[int](maxlen=REMEMBERED) for each in self.signers}
             messages, position = self.mailbox.read(None)
             while messages:
-                for report in (each.report for each in messages):
-                    if newest.get(report.reporter, report.observed_at) < report.observed_at:
-                        newest[report.reporter] = report.observed_at
+                for message in messages:
+                    times = signed.get(message.report.reporter)
+                    if times is not None and self._is_ours(message, times):
+                        times.append(message.report.observed_at)
                 messages, position = self.mailbox.read(position)
-            self._signed = newest
+            self._signed = signed
         return self._signed
+
+    def _is_ours(self, message: Message, known: Container[int]) -> bool:
+        """Whether it tells of a time that is not known to be signed for. Anybody may post what
+        claims to."""
+        report = message.report
+        return (
+            report.observed_at not in known
+            and message.contract in {each.contract for each in self.contracts.subjects(0)}
+            and is_signed(report, self.contracts.domain(message.contract))
+        )
 
     def _value(self, observation: Observation) -> Values:
         """What the venues agree on of a market, in figures for whoever watches."""
@@ -157,20 +182,40 @@ class Reporter:
     def _report(self, signers: Sequence[Signer], observed_at: int, found: Sequence[Values]) -> None:
         assert self._signed is not None
         by_token = {self.contracts.markets[each.market].token: each for each in found}
-        for subject in self.contracts.subjects(observed_at):
-            values = self._units(subject, by_token)
-            if values is None:
-                continue
-            domain = self.contracts.domain(subject.contract)
-            for signer in signers:
-                report = sign_report(signer, domain, observed_at, subject.tokens, values)
-                self.mailbox.post(Message(domain.chain_id, subject.contract, report))
-                self.metrics.signed.labels(domain.name).inc()
+        subjects = [
+            (subject, values)
+            for subject in self.contracts.subjects(observed_at)
+            if (values := self._units(subject, by_token)) is not None
+        ]
+        failed = None
         for signer in signers:
-            self._signed[signer.address] = observed_at
+            try:
+                signed = [self._sign(signer, *each) for each in subjects]
+            except SignerError as error:
+                self.log.error("cannot sign", reporter=signer.address, reason=str(error))
+                failed = error
+                continue
+            self._signed[signer.address].append(observed_at)
+            self._unposted += signed
+            self._post()
+        if failed is not None:
+            raise failed
         said = {each.market: _text(each) for each in found if each.funding or each.price}
         if said:
             self.log.info("reported", observed_at=observed_at, values=said)
+
+    def _sign(self, signer: Signer, subject: Subject, values: Sequence[int]) -> Message:
+        domain = self.contracts.domain(subject.contract)
+        report = sign_report(signer, domain, subject.observed_at, subject.tokens, values)
+        return Message(domain.chain_id, subject.contract, report)
+
+    def _post(self) -> None:
+        """What has been signed, one after the other; what is not taken stays."""
+        while self._unposted:
+            message = self._unposted[0]
+            self.mailbox.post(message)
+            del self._unposted[0]
+            self.metrics.signed.labels(self.contracts.domain(message.contract).name).inc()
 
     def _units(self, subject: Subject, by_token: Mapping[str, Values]) -> list[int] | None:
         """What is signed of a subject; None where there is nothing to say."""

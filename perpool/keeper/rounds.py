@@ -15,7 +15,7 @@ from eth_keys.exceptions import BadSignature, ValidationError
 from perpool.keeper.mailbox import Message
 from perpool.keeper.model import Round, Seats, Subject
 from perpool.reference.oracle import median
-from perpool.reports import SignedReport, unpack_rates
+from perpool.reports import Domain, SignedReport, unpack_rates
 
 SUBJECTS_A_REPORTER = 8
 """Different token lists that a reporter may sign for one contract and time; more is a flood."""
@@ -61,7 +61,7 @@ class Collector:
             return None
         if found is None and self._count(report.reporter, subject) >= SUBJECTS_A_REPORTER:
             return "flood"
-        if not is_signed(report, seats):
+        if not is_signed(report, seats.domain):
             return "bad signature"
         found = self._found.setdefault(subject, _Found())
         self.newest[report.reporter] = max(self.newest.get(report.reporter, 0), report.observed_at)
@@ -121,14 +121,14 @@ def _refused(report: SignedReport, seats: Seats, now: int) -> str | None:
     return None
 
 
-def is_signed(report: SignedReport, seats: Seats) -> bool:
+def is_signed(report: SignedReport, domain: Domain) -> bool:
     """Whether the report's reporter has signed it, in the form that the chain can read.
 
     The higher of a signature's two forms does not fit there, and would spoil a whole round.
     """
     if report.v not in (27, 28) or not 0 < report.s < 1 << 255 or not 0 < report.r < 1 << 256:
         return False
-    message = seats.domain.message(report.observed_at, report.tokens, report.values)
+    message = domain.message(report.observed_at, report.tokens, report.values)
     try:
         signer = Account.recover_message(message, vrs=(report.v, report.r, report.s))
     except (BadSignature, ValidationError, ValueError):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from eth_account.signers.local import LocalAccount
@@ -25,8 +27,9 @@ from perpool.keeper.model import (
 )
 from perpool.keeper.replay import EvmOutbox, EvmReader, deploy_oracle, reporter_keys, token_of
 from perpool.keeper.reporter import Reporter
+from perpool.keeper.signing import SignerError
 from perpool.keeper.submitter import Outcome, Submitter
-from perpool.reports import ordered, unpack_rates
+from perpool.reports import Signature, ordered, sign_report, unpack_rates
 
 NOW = 1_700_000_040
 """A multiple of a minute."""
@@ -193,6 +196,97 @@ def test_reporter__mailbox_down_signs_nothing(setting: Setting) -> None:
     assert setting.panel.asked == []
 
 
+class Failing:
+    """A mailbox that takes so many messages, and then no more."""
+
+    def __init__(self, mailbox: Mailbox, taken: int) -> None:
+        self.mailbox = mailbox
+        self.left = taken
+
+    def read(self, after: str | None) -> tuple[list[Message], str | None]:
+        return self.mailbox.read(after)
+
+    def post(self, message: Message) -> None:
+        if not self.left:
+            raise MailboxError("full")
+        self.left -= 1
+        self.mailbox.post(message)
+
+
+def test_reporter__what_could_not_be_posted_is_not_signed_anew(setting: Setting) -> None:
+    reporter = setting.reporter(0)
+    reporter.mailbox = mailbox = Failing(setting.mailbox, 1)  # type: ignore[assignment]
+    with pytest.raises(MailboxError):
+        reporter.tick(NOW + 60)
+    # a new observation would be another one, and he would contradict himself
+    setting.panel.says["ADA"]["b"] = ("0.0009", "2")
+    mailbox.left = 9
+    reporter.tick(NOW + 72)
+    funding, price = setting.posted()
+    assert unpack_rates(funding.report.values, 2) == [219_000_000, -109_500_000]
+    assert price.report.values == (3 * WAD // 2,)
+    assert setting.panel.asked == [NOW + 60]
+
+
+def test_reporter__what_could_not_be_posted_gives_way_to_the_next(setting: Setting) -> None:
+    reporter = setting.reporter(0)
+    reporter.mailbox = mailbox = Failing(setting.mailbox, 0)  # type: ignore[assignment]
+    for minute in (1, 2):
+        with pytest.raises(MailboxError):
+            reporter.tick(NOW + minute * 60)
+    mailbox.left = 9
+    reporter.tick(NOW + 130)
+    assert [each.report.observed_at for each in setting.posted()] == [NOW + 120] * 2
+
+
+def test_reporter__one_signer_down_does_not_hold_up_the_others(setting: Setting) -> None:
+    class Away:
+        address = setting.keys[1].address
+        away = True
+
+        def sign_typed_data(self, *, full_message: dict[str, Any]) -> Signature:
+            if self.away:
+                raise SignerError("the signer does not answer")
+            return setting.keys[1].sign_typed_data(full_message=full_message)
+
+    signer = Away()
+    reporter = setting.reporter(0, 2)
+    reporter.signers.insert(1, signer)
+    with pytest.raises(SignerError):
+        reporter.tick(NOW + 60)
+    reporters = [each.report.reporter for each in setting.posted()]
+    assert reporters == [setting.keys[n].address for n in (0, 0, 2, 2)]
+    signer.away = False
+    reporter.tick(NOW + 72)
+    assert [each.report.reporter for each in setting.posted()[4:]] == [signer.address] * 2
+
+
+def test_reporter__a_forgery_does_not_silence_him(setting: Setting) -> None:
+    far = NOW + 10**9
+    tokens = list(TOKENS.values())
+    domain = setting.contracts.domain(setting.oracle.address)
+    forged = sign_report(setting.keys[3], domain, far, tokens, [1])
+    forged = replace(forged, reporter=setting.keys[0].address)
+    setting.mailbox.post(Message(domain.chain_id, domain.contract, forged))
+    # one of his for another contract, as where two deployments share a mailbox
+    other = setting.contracts.domain(setting.keys[3].address)
+    elsewhere = sign_report(setting.keys[0], other, NOW + 60, tokens[:1], [1])
+    setting.mailbox.post(Message(other.chain_id, other.contract, elsewhere))
+    setting.reporter(0).tick(NOW + 60)
+    assert len(setting.posted()) == 4
+
+
+def test_reporter__a_clock_that_was_ahead(setting: Setting) -> None:
+    setting.reporter(0).tick(NOW + 600)
+    setting.panel.says["ADA"]["b"] = ("0.0009", "2")
+    reporter = setting.reporter(0)
+    for now in range(NOW + 60, NOW + 721, 60):
+        reporter.tick(now)
+    times = Counter(each.report.observed_at for each in setting.posted())
+    # none is missing, and the one that he has signed is not signed again
+    assert times == dict.fromkeys(range(NOW + 60, NOW + 721, 60), 2)
+
+
 def test_reporter__a_key_without_a_seat(setting: Setting) -> None:
     setting.reporter(0, 1, 2).check_seats(NOW)
     with pytest.raises(KeeperError, match=f"not a reporter .*{setting.keys[3].address}"):
@@ -235,7 +329,7 @@ def test_submitter__heartbeat_and_change(setting: Setting) -> None:
         time = NOW + minute * 60
         setting.warp(time)
         if minute == 10:
-            setting.panel.says["XRP"] = {venue: ("0.01", None) for venue in "abc"}
+            setting.panel.says["XRP"] = dict.fromkeys("abc", ("0.01", None))
         reporter.tick(time)
         sent += [(minute, type(each)) for each in submitter.tick(time).done]
     assert sent == [
