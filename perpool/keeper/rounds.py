@@ -19,8 +19,9 @@ from perpool.reports import Domain, SignedReport, unpack_rates
 
 SUBJECTS_A_REPORTER = 8
 """Different token lists that a reporter may sign for one contract and time; more is a flood."""
-SKEW = 30
-"""Seconds that a report may be ahead of the chain's time; it waits until it no longer is."""
+SKEW = 90
+"""Seconds that a report may be ahead of the chain's time; it waits until it no longer is. Several
+blocks in a row may be missing, and a reporter's clock somewhat off."""
 
 
 @dataclass

@@ -322,6 +322,15 @@ def test_submitter__waits_for_a_quorum(setting: Setting) -> None:
     assert len(submitter.tick(NOW + 62).done) == 2
 
 
+def test_submitter__reports_wait_for_a_chain_that_misses_blocks(setting: Setting) -> None:
+    submitter = setting.submitter()
+    setting.reporter(0, 1, 2).tick(NOW + 120)
+    # a block of a minute ago is the newest
+    assert submitter.tick(NOW + 120).done == ()
+    setting.warp(NOW + 125)
+    assert len(submitter.tick(NOW + 125).done) == 2
+
+
 def test_submitter__heartbeat_and_change(setting: Setting) -> None:
     reporter, submitter = setting.reporter(0, 1, 2), setting.submitter()
     sent = []
