@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -158,10 +158,13 @@ class Keeper:
         return self.role.tick(self.clock())
 
     def finish(self) -> None:
-        """Until what was sent is mined and read back."""
-        self.outbox.settle(timedelta(seconds=20))
+        """Tick until what was sent is mined and deep enough."""
+        deadline = time.monotonic() + 20
+        while self.outbox.busy and time.monotonic() < deadline:
+            time.sleep(0.02)
+            self.tick()
         self.world.chain.mine(3)
-        self.outbox.step()
+        self.tick()
 
     @property
     def states(self) -> list[str]:
