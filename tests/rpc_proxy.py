@@ -143,10 +143,19 @@ class RpcProxy:
         if batch and self.batches is not None and len(body) > self.batches:
             error = {"code": -32600, "message": "batch is too large"}
             return {"jsonrpc": "2.0", "id": None, "error": error}
-        answers = [self._answer(each) for each in requests_]
+        honest = not (self.lag or self.swallows or self.throttle)
+        if batch and honest and all(each["method"] != SEND for each in requests_):
+            answers = self._answer_together(requests_)
+        else:
+            answers = [self._answer(each) for each in requests_]
         if None in answers:
             return None
         return answers if batch else answers[0]
+
+    def _answer_together(self, requests_: list[Message]) -> list[Message | None]:
+        """The same as one after the other, and several times as fast."""
+        by_id = {each["id"]: each for each in self._post(requests_)}
+        return [self._spoil(each, by_id[each["id"]]) for each in requests_]
 
     def _answer(self, request: Message) -> Message | None:
         method, parameters = request["method"], list(request.get("params") or [])
@@ -160,7 +169,12 @@ class RpcProxy:
             found = _result(request, None)
         else:
             found = self._forward(request)
-        found = self._lie(method, found)
+        return self._spoil(request, found)
+
+    def _spoil(self, request: Message, answer: Message) -> Message:
+        """As the lies have it."""
+        method, parameters = request["method"], list(request.get("params") or [])
+        found = self._lie(method, answer)
         return found if self.rewrite is None else self.rewrite(method, parameters, found)
 
     def _send(self, request: Message, raw: str) -> Message | None:
@@ -223,11 +237,14 @@ class RpcProxy:
         return self._forward(message)["result"]
 
     def _forward(self, message: Message) -> Message:
+        answer: Message = self._post(message)
+        return answer
+
+    def _post(self, message: Json) -> Json:
         session = getattr(self._sessions, "session", None)
         if session is None:
             session = self._sessions.session = requests.Session()
-        answer: Message = session.post(self.upstream, json=message, timeout=30).json()
-        return answer
+        return session.post(self.upstream, json=message, timeout=30).json()
 
 
 class _Server(ThreadingHTTPServer):
