@@ -38,7 +38,7 @@ from urllib.parse import parse_qs, urlsplit
 from perpool.history import HOUR, DataFolder, MarketHistory
 
 FAULTS = {
-    "slow": "answers after `seconds` (60)",
+    "slow": "answers after `seconds` (60), or once it is mended",
     "down": "HTTP `status` (503) without anything of use",
     "refused": "nobody listens on its port",
     "limited": "HTTP 429, with Retry-After where `seconds` are given",
@@ -141,7 +141,8 @@ class StandIn:
         self._spoilt: defaultdict[str, dict[str | None, dict[str, Any]]] = defaultdict(dict)
         self._servers: dict[str, ThreadingHTTPServer] = {}
         self._addresses: dict[str, tuple[str, int]] = {}
-        self._over = threading.Event()
+        self._hurry: dict[str, threading.Event] = {}
+        """Ends the waiting of one that is slow."""
 
     # -- what they say --
 
@@ -208,6 +209,7 @@ class StandIn:
         if name in spoilt:
             self.spoil(venue, market, **spoilt[name])
             return
+        self._hurry.setdefault(venue, threading.Event())
         self._faults[venue] = (name, details)
         if name == "refused":
             self._close(venue)
@@ -223,6 +225,8 @@ class StandIn:
         """All is well again with an exchange."""
         self._spoilt.pop(venue, None)
         name, _ = self._faults.pop(venue, ("", {}))
+        if venue in self._hurry:
+            self._hurry.pop(venue).set()
         if name == "refused":
             self._serve(venue)
 
@@ -250,7 +254,8 @@ class StandIn:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._over.set()
+        for each in self._hurry.values():
+            each.set()
         for venue in list(self._servers):
             self._close(venue)
 
@@ -273,11 +278,12 @@ class StandIn:
         """The answer to a request, faults and all."""
         told = request.get("type") or request.get("instId") or request.get("symbol")
         self.asked[venue].append(f"{path} {told}" if told else path)
+        hurry = self._hurry.get(venue)
         name, details = self._faults.get(venue, ("", {}))
         if details.get("path", "") not in path:
             name = ""
-        if name == "slow":
-            self._over.wait(details.get("seconds", 60))
+        if name == "slow" and hurry is not None:
+            hurry.wait(details.get("seconds", 60))
         if name == "down":
             page = "Service Unavailable\n" + "<p>We are working on it.</p>\n" * 50
             return _Response(page, details.get("status", 503), "text/html")

@@ -328,16 +328,16 @@ class World:
 
     # -- people --
 
-    def add_reporters(self, count: int = REPORTERS) -> list[Reporter]:
-        """Reporters that read all exchanges through one panel."""
-        self.panel = self.connect_panel()
-        return [self.add_reporter(n, self.panel) for n in range(count)]
+    def add_reporters(self, panel: Panel | None = None, count: int = REPORTERS) -> list[Reporter]:
+        """Reporters that read all exchanges, through ccxt unless a panel is given."""
+        panel = panel or self.connect_panel()
+        return [self.add_reporter(n, panel) for n in range(count)]
 
     def connect_panel(self) -> Panel:
         """All exchanges, through ccxt."""
         self.quote()
         venues = [ExchangeVenue.connect(venue, **self.stand_in.options(venue)) for venue in VENUES]
-        panel = Panel(venues, timeout=timedelta(seconds=2), clock=self.clock)
+        panel = Panel(venues, clock=self.clock)
         self._closing.append(panel.close)
         return panel
 
@@ -363,7 +363,11 @@ class World:
 
     def add_plain_reporters(self) -> Reporter:
         """All of them in one, over exchanges that need no network: for faults elsewhere."""
-        reporter = self.add_reporter(0, self.plain_panel())
+        return self.add_all_in_one(self.plain_panel())
+
+    def add_all_in_one(self, panel: Panel) -> Reporter:
+        """A reporter with the keys of all."""
+        reporter = self.add_reporter(0, panel)
         reporter.signers = [key(f"reporter {n}") for n in range(REPORTERS)]
         return reporter
 
