@@ -1,10 +1,10 @@
 # pragma version 0.4.3
 """
-@title Liquidator without capital
+@title Collateral seller
 @license AGPL-3.0-only
 @author Perpool
-@notice Pays for a liquidation or a deleverage by selling the collateral within the callback. What is left of the
-        collateral stays here.
+@notice Pays for a liquidation or a deleverage by selling as much of the collateral as that takes, within the callback
+        and by an exact output. What is left of the collateral stays here.
 """
 from ethereum.ercs import IERC20
 from contracts.modules import tokens

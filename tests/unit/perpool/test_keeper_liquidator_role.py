@@ -25,6 +25,7 @@ from perpool.keeper.liquidator.role import (
     LiquidatorRole,
     Outcome,
     Pool,
+    first_block,
     pools_of,
     read_back,
 )
@@ -275,6 +276,20 @@ def test_pools_of__without_a_liquidator(scene: Scene, tmp_path: Path) -> None:
     record = Record(tmp_path / "record.json", "local", 1)
     with pytest.raises(KeeperError, match="no Liquidator and no UniswapV3Swapper"):
         pools_of(scene.nodes, record)
+
+
+def test_first_block__of_the_oldest_pool(tmp_path: Path) -> None:
+    record = Record(tmp_path / "record.json", "local", 1)
+    assert first_block(record) == 0
+    for name, block in (("ADA.reverse", 30), ("ADA.forward", 30), ("XRP.reverse", 20)):
+        record.contracts[name] = {"address": "", "block": block}
+    record.contracts["XRP.forward"] = {"address": "", "block": 21}
+    record.markets = {"ADA": {}, "XRP": {}}
+    assert first_block(record) == 20
+    assert first_block(record, ["ADA"]) == 30
+    # one that was found on the chain, and not sent by the run that recorded it
+    record.contracts["XRP.forward"]["block"] = None
+    assert first_block(record) == 0
 
 
 # -- what it does --
