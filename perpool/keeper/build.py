@@ -13,7 +13,7 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -25,14 +25,23 @@ import structlog
 from perpool.chain import Chain
 from perpool.deployment import Record
 from perpool.deployment.config import LOCAL_CHAINS
-from perpool.keeper.config import HISTORY, KeeperConfig, LaneSection, ReporterSection
+from perpool.keeper.config import (
+    HISTORY,
+    KeeperConfig,
+    LaneSection,
+    LiquidatorSection,
+    ReporterSection,
+)
 from perpool.keeper.contracts import Contracts, KeeperError
 from perpool.keeper.fees import FeePolicy
-from perpool.keeper.journal import Journal
+from perpool.keeper.journal import Intent, Journal
+from perpool.keeper.liquidator.follow import Follower
+from perpool.keeper.liquidator.profit import Policy as LiquidatorPolicy
+from perpool.keeper.liquidator.role import Ether, LiquidatorRole, pools_of, read_back
 from perpool.keeper.mailbox import Lease, Mailbox, MailboxError, open_lease, open_mailbox
 from perpool.keeper.metrics import Health, Metrics
 from perpool.keeper.model import Policy
-from perpool.keeper.nodes import Nodes
+from perpool.keeper.nodes import Head, Nodes
 from perpool.keeper.outbox import Outbox
 from perpool.keeper.reporter import Reporter
 from perpool.keeper.service import Duty, Service
@@ -42,7 +51,8 @@ from perpool.keeper.submitter import IDLE_SECONDS, Submitter
 from perpool.keeper.watch import Watch
 
 JOURNAL = "journal.db"
-"""In the state folder, as are the mailbox, unless it has a URL, and the liquidator's accounts."""
+ACCOUNTS = "accounts.db"
+"""Files in the state folder, of all lanes and of the liquidator."""
 HEAD_AGE = timedelta(minutes=15)
 """A chain whose newest block is older stands still, or all nodes are behind."""
 WATCH_EVERY = timedelta(seconds=30)
@@ -308,7 +318,12 @@ def build(place: Place, accounts: Accounts, *, dry_run: bool = False) -> Keeper:
         if not dry_run:
             lease = place.lease(f"{section.name}:{os.getpid()}", section.lease)
             outboxes["submitter"] = _outbox(
-                place, "submitter", section, accounts["submitter"][0], lease.announce
+                place,
+                "submitter",
+                section,
+                accounts["submitter"][0],
+                unmet=place.contracts.unmet,
+                announce=lease.announce,
             )
         submitter = Submitter(
             place.contracts,
@@ -326,6 +341,19 @@ def build(place: Place, accounts: Accounts, *, dry_run: bool = False) -> Keeper:
             health=place.health,
         )
         duties.append(Duty(submitter, section.every))
+    if config.liquidator is not None:
+        account = accounts["liquidator"][0]
+        if not dry_run:
+            outboxes["liquidator"] = _outbox(
+                place, "liquidator", config.liquidator, account, unmet=read_back(place.nodes)
+            )
+        lane = outboxes.get("liquidator")
+        duties.append(
+            Duty(
+                _liquidator(place, config.liquidator, account.address, lane),
+                config.liquidator.every,
+            )
+        )
     payers = {role: accounts[role][0].address for role in accounts if role != "reporter"}
     watch = Watch(place.nodes, payers, lease, metrics=place.metrics, health=place.health)
     service = Service(
@@ -371,6 +399,8 @@ def _outbox(
     lane: str,
     section: LaneSection,
     wallet: Account,
+    *,
+    unmet: Callable[[Sequence[Intent], Head], Sequence[Intent]],
     announce: Callable[[str], None] | None = None,
 ) -> Outbox:
     least_tip = min(FeePolicy().min_tip, section.max_tip)
@@ -380,13 +410,39 @@ def _outbox(
         place.journal(lane),
         wallet,
         fees,
-        unmet=place.contracts.unmet,
+        unmet=unmet,
         multicall=place.record.multicall,
         confirmations=section.confirmations,
         patience=section.patience,
         clock=place.clock,
         metrics=place.metrics,
         announce=announce,
+    )
+
+
+def _liquidator(
+    place: Place, section: LiquidatorSection, sender: str, lane: Outbox | None
+) -> LiquidatorRole:
+    pools = pools_of(place.nodes, place.record, list(place.contracts.markets))
+    blocks = [each["block"] for each in place.record.contracts.values() if "block" in each]
+    follower = Follower(
+        place.nodes,
+        {each.address: each.leg for each in pools},
+        place.config.state_folder / ACCOUNTS,
+        start=min(blocks, default=0),
+    )
+    place.closing.callback(follower.close)
+    return LiquidatorRole(
+        place.nodes,
+        pools,
+        follower,
+        lane,
+        sender=sender,
+        multicall=place.record.multicall,
+        ether=Ether(section.ether_price, section.ether_feed),
+        receiver=section.receiver,
+        policy=LiquidatorPolicy(min_profit=section.min_profit),
+        metrics=place.metrics,
     )
 
 

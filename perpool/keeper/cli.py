@@ -32,6 +32,7 @@ from perpool.keeper.build import (
 from perpool.keeper.config import KeeperConfig, load_config
 from perpool.keeper.contracts import KeeperError
 from perpool.keeper.journal import JournalError
+from perpool.keeper.liquidator.follow import FollowError
 from perpool.keeper.logs import configure_logs
 from perpool.keeper.mailbox import MailboxError
 from perpool.keeper.server import ServerError, StatusServer
@@ -42,6 +43,7 @@ from perpool.settings import ConfigError
 
 ERRORS = (
     ChainError,
+    FollowError,
     HistoryError,
     JournalError,
     KeeperError,
@@ -171,7 +173,7 @@ def run_on(built: Keeper, place: Place) -> None:
 @configured
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 def status(config: KeeperConfig, *, as_json: bool) -> None:
-    """Feeds, ages, balances, lease, reporters and the newest transactions.
+    """Feeds, ages, balances, lease, transactions.
 
     Exits with code 3 when something asks for attention. Nothing is unlocked for it.
 
@@ -199,9 +201,10 @@ def status(config: KeeperConfig, *, as_json: bool) -> None:
 @configured
 @click.option("--offline", is_flag=True, help="Only what is on this machine.")
 def check(config: KeeperConfig, *, offline: bool) -> None:
-    """Whether a keeper could run: file, deployment, accounts, nodes, mailbox.
+    """Whether a keeper could run, and what is missing.
 
-    Nothing is sent. Exits with code 1 when something is missing.
+    Looks at file, deployment, accounts, nodes and mailbox. Nothing is sent. Exits with code 1 when
+    something is missing.
 
     \b
         perpool keeper check --config keeper.toml

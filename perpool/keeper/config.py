@@ -125,7 +125,7 @@ def _path(value: Path) -> Path:
 AccountText = Annotated[str, AfterValidator(_account)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 Store = Annotated[str, AfterValidator(_store)]
-Listen = Annotated[tuple[str, int], BeforeValidator(_listen)]
+Listen = Annotated[tuple[str, int], NoDecode, BeforeValidator(_listen)]
 SourceName = Annotated[str, AfterValidator(_source)]
 FilePath = Annotated[Path, AfterValidator(_path)]
 Listed = (NoDecode, BeforeValidator(_words))

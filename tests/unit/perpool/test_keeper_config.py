@@ -150,6 +150,7 @@ def test_environment__wins_over_the_file(path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PERPOOL_KEEPER_REPORTER__SOURCES", "binance okx bybit")
     monkeypatch.setenv("PERPOOL_KEEPER_REPORTER__EXCHANGE__OKX__HTTPS_PROXY", "http://u:p@proxy:1")
     monkeypatch.setenv("PERPOOL_KEEPER_HTTP__GRACE", "1h")
+    monkeypatch.setenv("PERPOOL_KEEPER_HTTP__LISTEN", "10.0.0.1:80")
     config = load(path, REPORTER)
     assert config.rpc == ["https://a.example/v3/0123456789abcdef", "https://b.example"]
     assert config.mailbox_url == "redis://:hunter2@10.0.0.5:6379/0"
@@ -158,7 +159,7 @@ def test_environment__wins_over_the_file(path: Path, monkeypatch: pytest.MonkeyP
     assert config.reporter.exchange == {"okx": {"https_proxy": "http://u:p@proxy:1"}}
     assert config.reporter.account == ["keystore:r1.json"]
     assert config.http is not None
-    assert config.http.grace == timedelta(hours=1)
+    assert (config.http.grace, config.http.listen) == (timedelta(hours=1), ("10.0.0.1", 80))
 
 
 def test_environment__empty_is_not_set(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from perpool.keeper.signing import (
     ExternalAccount,
     KeyAccount,
     SignerError,
+    account_address,
     keystore_password,
     load_keystore,
     open_account,
@@ -496,3 +497,26 @@ def test_price_round__in_wad() -> None:
     price = (TOKEN, Decimal("1.19364"))
     _, prices, _ = signed_price_round(KEYS[:3], REPORTERS, domain, 1000, price)
     assert prices == [1_193_640_000_000_000_000] * 3
+
+
+# -- addresses without keys --
+
+
+def test_account_address__unlocks_nothing(tmp_path: Path) -> None:
+    path = keystore(tmp_path / "key.json")
+    assert account_address(f"keystore:{path}") == KEY.address
+    assert account_address(f"external:https://nowhere.example#{KEY.address}") == KEY.address
+    assert account_address("ape:TEST::2") == "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "no JSON", '{"address": "12"}'])
+def test_account_address__no_keystore(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "key.json"
+    path.write_text(text)
+    with pytest.raises(SignerError, match="no keystore that tells its address"):
+        account_address(f"keystore:{path}")
+
+
+def test_account_address__no_file(tmp_path: Path) -> None:
+    with pytest.raises(SignerError, match="cannot be read: No such file"):
+        account_address(f"keystore:{tmp_path}/none.json")

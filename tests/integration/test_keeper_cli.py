@@ -1,0 +1,365 @@
+"""`perpool keeper run`, `status` and `check` on anvil, with the sample for local chains."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import structlog
+from click.testing import CliRunner, Result
+from eth_account import Account
+
+from perpool.anvil import Anvil
+from perpool.chain import Chain
+from perpool.deployment import ChainSender, Deployment, Record, load_config
+from perpool.keeper.cli import keeper
+from perpool.keeper.config import PREFIX
+from tests.external_signer import ExternalSigner
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "docs" / "keeper" / "local.toml"
+START = 1_621_411_200
+"""A multiple of the sample's cadence."""
+HOUR = 3_600
+STRANGER = Account.from_key(bytes([9]) * 32)
+SENT = "funding 1 done, observe 1 done, price 1 done, sync 2 done\n"
+PATIENCE = 30
+
+
+@pytest.fixture(scope="module")
+def anvil() -> Iterator[Anvil]:
+    with Anvil(timestamp=START - 600) as anvil:
+        yield anvil
+
+
+@pytest.fixture(scope="module")
+def record(anvil: Anvil, tmp_path_factory: pytest.TempPathFactory) -> Record:
+    chain = Chain.connect(anvil.endpoint)
+    path = tmp_path_factory.mktemp("deployments") / "local.json"
+    sender = ChainSender(chain, chain.default)
+    return Deployment(load_config(ROOT / "deploy" / "local.toml"), sender, path).run().record
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a day of one market."""
+    folder = tmp_path_factory.mktemp("data")
+    times = range(START // HOUR * HOUR - 12 * HOUR, START + 12 * HOUR, HOUR)
+    series = {
+        "funding": ["ts,rate,interval_h", *(f"{each},0.0001,8" for each in times[::8])],
+        "perp_1h": ["ts,open,high,low,close,volume", *(f"{each},1,1,1,1.25,1" for each in times)],
+    }
+    for name, lines in series.items():
+        (folder / name).mkdir()
+        with gzip.open(folder / name / "ADAUSDT.csv.gz", "wt") as file:
+            file.write("\n".join(lines) + "\n")
+    return folder
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The sample's keeper on a fresh deployment, with settings from the environment."""
+
+    chain: Chain
+    record: Record
+    config: Path
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {PREFIX + name: value for name, value in self.settings.items()}
+
+    def invoke(self, *command: str, settings: Mapping[str, str] | None = None) -> Result:
+        more = {PREFIX + name: value for name, value in (settings or {}).items()}
+        options = [*command, "--config", str(self.config)]
+        return CliRunner(mix_stderr=False).invoke(keeper, options, env=self.environment | more)
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.invoke("status", "--json").stdout)
+        return found
+
+    @property
+    def observed_at(self) -> int:
+        """Of the funding on chain."""
+        oracle = self.record.contracts["FundingOracle"]["address"]
+        token = self.record.markets["ADA"]["token"]
+        return int(self.chain.contract("FundingOracle", oracle).funding(token)[1])
+
+
+@pytest.fixture
+def setting(
+    anvil: Anvil, record: Record, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Setting]:
+    for name in [each for each in os.environ if each.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    config = tmp_path / "local.toml"
+    text = SAMPLE.read_text()
+    config.write_text(text.replace('network = "local"', f'deployment = "{record.path}"'))
+    settings = {
+        "RPC": anvil.http_url,
+        "STATE": str(tmp_path / "state"),
+        "REPORTER__DATA": str(data),
+    }
+    chain = Chain.connect(anvil.endpoint)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    with chain.anchor():
+        chain.mine(timestamp=START)
+        yield Setting(chain, record, config, settings)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+# -- run --
+
+
+def test_run__once_brings_the_chain_up_to_date(setting: Setting) -> None:
+    run = setting.invoke("run", "--once")
+    assert run.exit_code == 0, run.stderr
+    assert run.stdout == SENT
+    assert setting.observed_at == START
+
+
+def test_run__once_more_sends_nothing(setting: Setting) -> None:
+    setting.invoke("run", "--once")
+    run = setting.invoke("run", "--once")
+    assert (run.exit_code, run.stdout) == (0, "nothing was sent\n")
+
+
+def test_run__dry_run_decides_and_sends_nothing(setting: Setting) -> None:
+    before = setting.chain.block_number
+    run = setting.invoke("run", "--once", "--dry-run")
+    assert (run.exit_code, run.stdout) == (0, "nothing was sent\n")
+    assert "would report" in run.stderr
+    assert (setting.chain.block_number, setting.observed_at) == (before, 0)
+    # it would send what others have signed
+    text = setting.config.read_text()
+    setting.config.write_text(text[: text.index("[submitter]")])
+    setting.invoke("run", "--once")
+    setting.config.write_text(text)
+    run = setting.invoke("run", "--once", "--dry-run")
+    assert run.stderr.count("would send") == 2
+    assert setting.observed_at == 0
+
+
+def test_run__history_of_another_time(setting: Setting) -> None:
+    setting.chain.mine(timestamp=START + 30 * 86_400)
+    run = setting.invoke("run", "--once")
+    assert run.exit_code == 1
+    assert "too few venues had a value for ADA" in run.stderr
+
+
+def test_run__one_reporter_is_no_round(setting: Setting) -> None:
+    run = setting.invoke("run", "--once", settings={"REPORTER__ACCOUNT": "ape:TEST::2"})
+    assert (run.exit_code, run.stdout) == (0, "nothing was sent\n")
+    assert setting.observed_at == 0
+
+
+def test_run__reports_of_separate_processes_make_a_round(setting: Setting) -> None:
+    for index in (2, 3, 4):
+        run = setting.invoke("run", "--once", settings={"REPORTER__ACCOUNT": f"ape:TEST::{index}"})
+        assert run.exit_code == 0, run.stderr
+    assert run.stdout == SENT
+    assert setting.observed_at == START
+
+
+def test_run__external_signer(setting: Setting) -> None:
+    setting.chain.rpc("anvil_setBalance", STRANGER.address, hex(10**18))
+    with ExternalSigner([STRANGER], chain_id=setting.record.chain_id) as signer:
+        account = f"external:{signer.url}#{STRANGER.address}"
+        run = setting.invoke("run", "--once", settings={"SUBMITTER__ACCOUNT": account})
+    assert run.stdout == SENT, run.stderr
+    assert {each["method"] for each in signer.asked} == {"eth_signTransaction"}
+    assert setting.chain.rpc("eth_getTransactionCount", STRANGER.address, "latest") == "0x3"
+
+
+def test_run__stranger_s_key_is_told_and_does_no_harm(setting: Setting) -> None:
+    with ExternalSigner([STRANGER]) as signer:
+        accounts = f"ape:TEST::2,ape:TEST::3,ape:TEST::4,external:{signer.url}#{STRANGER.address}"
+        run = setting.invoke("run", "--once", settings={"REPORTER__ACCOUNT": accounts})
+    assert "not registered" in run.stderr
+    assert run.stdout == SENT
+
+
+def test_run__another_holds_the_lease(setting: Setting) -> None:
+    with running(setting) as process:
+        wait_until_healthy(process.url)
+        run = setting.invoke(
+            "run",
+            "--once",
+            settings={"STATE": f"{setting.settings['STATE']}-2"}
+            | {
+                "MAILBOX__URL": f"{setting.settings['STATE']}/mailbox.db",
+                "SUBMITTER__ACCOUNT": "ape:TEST::9",
+            },
+        )
+    assert run.exit_code == 0, run.stderr
+    assert run.stdout == "another submitter is active\n"
+
+
+# -- as a process --
+
+
+@dataclass(frozen=True)
+class Process:
+    """A keeper that runs on."""
+
+    process: subprocess.Popen[str]
+    url: str
+
+
+class running:  # noqa: N801 - reads as a word
+    """`perpool keeper run` with its server."""
+
+    def __init__(self, setting: Setting, port: int = 0) -> None:
+        self.setting = setting
+        self.port = port or free_port()
+
+    def __enter__(self) -> Process:
+        perpool = str(Path(sys.executable).with_name("perpool"))
+        listen = {PREFIX + "HTTP__LISTEN": f"127.0.0.1:{self.port}"}
+        self.process = subprocess.Popen(
+            [perpool, "keeper", "run", "--config", str(self.setting.config)],
+            env=os.environ | self.setting.environment | listen,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        return Process(self.process, f"http://127.0.0.1:{self.port}")
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def wait_until_healthy(url: str) -> requests.Response:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            response = requests.get(f"{url}/healthz", timeout=5)
+            if response.status_code == 200 or time.monotonic() > deadline:
+                return response
+        except requests.ConnectionError:
+            assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_run__serves_and_ends_when_it_is_told(setting: Setting) -> None:
+    with running(setting) as keeper_:
+        response = wait_until_healthy(keeper_.url)
+        assert response.json() == {"healthy": True, "reasons": []}
+        deadline = time.monotonic() + PATIENCE
+        while setting.observed_at == 0 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert setting.observed_at == START
+        figures = requests.get(f"{keeper_.url}/metrics", timeout=5).text
+        assert 'perpool_keeper_signed_total{feed="Perpool FundingOracle"} 3.0' in figures
+        assert 'perpool_keeper_role_ticked_timestamp_seconds{role="liquidator"}' in figures
+        assert setting.status()["lease"]["holder"].endswith(f":{keeper_.process.pid}")
+        keeper_.process.send_signal(signal.SIGTERM)
+        _, errors = keeper_.process.communicate(timeout=PATIENCE)
+    assert keeper_.process.returncode == 0, errors
+    assert "Traceback" not in errors
+    # given up, not left to expire
+    assert setting.status()["lease"] is None
+
+
+def test_run__port_taken(setting: Setting) -> None:
+    with running(setting) as first:
+        wait_until_healthy(first.url)
+        settings = {"STATE": f"{setting.settings['STATE']}-2", "HTTP__LISTEN": first.url[7:]}
+        run = setting.invoke("run", settings=settings)
+    assert run.exit_code == 1
+    assert "change [http] listen" in run.stderr
+
+
+# -- status --
+
+
+def test_status__after_a_round(setting: Setting) -> None:
+    setting.invoke("run", "--once")
+    found = setting.status()
+    assert [(each["feed"], each["value"], each["observed_at"]) for each in found["feeds"]] == [
+        ("funding", "0.109500000", START),
+        ("price", "1.250000000000000000", START),
+    ]
+    assert [each["behind"] for each in found["pools"]] == [0, 0]
+    assert [each["role"] for each in found["payers"]] == ["submitter", "liquidator"]
+    assert float(found["payers"][0]["ether"]) < 10_000
+    assert sorted(each["what"] for each in found["transactions"]) == [
+        "funding ADA",
+        "price ADA",
+        "sync ADA reverse, ADA forward; observe ADA",
+    ]
+    assert {each["state"] for each in found["transactions"]} == {"done"}
+    assert sum(each["newest"] == START for each in found["reporters"]) == found["quorum"] == 3
+    assert found["troubles"] == []
+
+
+def test_status__tables_and_an_exit_code_for_scripts(setting: Setting) -> None:
+    run = setting.invoke("status")
+    assert run.exit_code == 3
+    assert run.output.startswith("local, chain 31337, block ")
+    assert "Feeds on chain" in run.output
+    assert "funding of ADA was never reported" in run.output
+
+
+def test_status__unlocks_nothing(setting: Setting) -> None:
+    with ExternalSigner([STRANGER]) as signer:
+        account = f"external:{signer.url}#{STRANGER.address}"
+        run = setting.invoke("status", "--json", settings={"SUBMITTER__ACCOUNT": account})
+    assert json.loads(run.stdout)["payers"][0]["address"] == STRANGER.address
+    assert signer.asked == []
+
+
+# -- check --
+
+
+def test_check__all_is_there(setting: Setting) -> None:
+    before = setting.chain.block_number
+    run = setting.invoke("check")
+    assert run.exit_code == 0, run.stderr
+    assert {line.split()[0] for line in run.output.splitlines()} == {"fine"}
+    assert run.output.count("is a registered reporter") == 3
+    assert setting.chain.block_number == before
+
+
+def test_check__what_is_missing(setting: Setting) -> None:
+    with ExternalSigner([STRANGER]) as signer:
+        account = f"external:{signer.url}#{STRANGER.address}"
+        settings = {"REPORTER__ACCOUNT": account, "SUBMITTER__ACCOUNT": account}
+        run = setting.invoke("check", settings=settings)
+    assert run.exit_code == 1
+    missing = [line for line in run.output.splitlines() if line.startswith("missing")]
+    assert missing == [
+        f"missing  {STRANGER.address} is no reporter of this deployment: have the owner register "
+        "it",
+        f"missing  submitter {STRANGER.address} has 0.000000 ether",
+    ]
+
+
+def test_check__signer_without_the_key(setting: Setting) -> None:
+    with ExternalSigner([]) as signer:
+        account = f"external:{signer.url}#{STRANGER.address}"
+        run = setting.invoke("check", "--offline", settings={"REPORTER__ACCOUNT": account})
+    assert run.exit_code == 1
+    assert "missing  reporter: the signer at 127.0.0.1" in run.output

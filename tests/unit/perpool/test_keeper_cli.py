@@ -1,0 +1,183 @@
+"""`perpool keeper`: what it says without a network."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from click.testing import CliRunner, Result
+from eth_account import Account
+
+from perpool.keeper.build import open_accounts
+from perpool.keeper.cli import keeper
+from perpool.keeper.config import PREFIX, load_config
+from perpool.keeper.contracts import KeeperError
+from perpool.keeper.signing import PASSWORD_VARIABLE
+
+KEY = Account.from_key(bytes([7]) * 32)
+PASSWORD = "of no account"
+
+
+@pytest.fixture(autouse=True)
+def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No settings from outside, and logging as it was."""
+    for name in [each for each in os.environ if each.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A record of a deployment, and a keystore."""
+    record = {
+        "format": 1,
+        "network": "test",
+        "chain_id": 31_337,
+        "contracts": {"FundingOracle": {"address": KEY.address}},
+    }
+    (tmp_path / "test.json").write_text(json.dumps(record))
+    keystore = Account.encrypt(KEY.key, PASSWORD, kdf="pbkdf2", iterations=10)
+    (tmp_path / "key.json").write_text(json.dumps(keystore))
+    return tmp_path
+
+
+def write(folder: Path, text: str = "", chain_id: int = 31_337) -> Path:
+    """A configuration of a reporter, with more at its end."""
+    record = folder / "test.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"chain_id": chain_id}))
+    path = folder / "keeper.toml"
+    path.write_text(
+        f'deployment = "{record}"\nrpc = ["http://127.0.0.1:9"]\nstate = "{folder}/state"\n'
+        f'[reporter]\naccount = "keystore:{folder}/key.json"\n{text}'
+    )
+    return path
+
+
+def invoke(path: Path, *command: str, password: str = PASSWORD) -> Result:
+    options = [*command, "--config", str(path)]
+    return CliRunner().invoke(keeper, options, env={PASSWORD_VARIABLE: password})
+
+
+@pytest.mark.parametrize("command", ["run", "status", "check"])
+def test_command__every_fault_on_a_line_of_its_own(folder: Path, command: str) -> None:
+    path = write(folder, "cadense = 1\n[http]\nlisten = 1\n")
+    run = invoke(path, command)
+    assert run.exit_code == 1
+    first, second = run.output.splitlines()
+    assert first.startswith(f"{path}:6: reporter.cadense: there is no such setting")
+    assert second.startswith(f"{path}:8: http.listen: write an address")
+
+
+@pytest.mark.parametrize("command", ["run", "status", "check"])
+def test_command__no_record(folder: Path, command: str) -> None:
+    path = write(folder)
+    (folder / "test.json").unlink()
+    run = invoke(path, command)
+    assert run.exit_code == 1
+    assert run.output.startswith("Error: there is no ")
+    assert run.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["run", "status", "check"])
+def test_command__unfit_for_real_money(folder: Path, command: str) -> None:
+    path = write(folder, 'sources = ["history"]\ndata = "."\n', chain_id=1)
+    run = invoke(path, command)
+    assert run.exit_code == 1
+    assert "chain 1: reporter.sources: history is of the past" in run.output
+
+
+def test_run__wrong_password(folder: Path) -> None:
+    run = invoke(write(folder), "run", password="another")
+    assert run.exit_code == 1
+    assert "or the password is wrong" in run.output
+    assert "another" not in run.output
+
+
+@pytest.mark.parametrize("command", ["run", "status"])
+def test_command__no_node(folder: Path, command: str) -> None:
+    run = invoke(write(folder), command)
+    assert run.exit_code == 1
+    assert "Error: no node gives an answer (127.0.0.1:9" in run.output
+
+
+def test_check__offline(folder: Path) -> None:
+    run = invoke(write(folder), "check", "--offline")
+    assert (run.exit_code, run.output) == (0, f"fine     reporter signs as {KEY.address}\n")
+
+
+def test_check__offline_with_a_wrong_password(folder: Path) -> None:
+    run = invoke(write(folder), "check", "--offline", password="another")
+    assert run.exit_code == 1
+    assert run.output.startswith("missing  ")
+    assert "or the password is wrong" in run.output
+
+
+def test_check__says_what_asks_for_care(folder: Path) -> None:
+    path = write(folder, "min_venues = 2\n", chain_id=1)
+    run = invoke(path, "check", "--offline")
+    assert run.exit_code == 0
+    assert run.output.splitlines()[0].startswith("careful  reporter.min_venues:")
+
+
+def test_check__everything_missing_is_named(folder: Path) -> None:
+    run = invoke(write(folder), "check", password="another")
+    assert run.exit_code == 1
+    assert [line.split()[0] for line in run.output.splitlines()] == ["missing", "missing"]
+    assert "127.0.0.1:9" in run.output
+
+
+def test_state_folder__that_cannot_be_made(folder: Path) -> None:
+    (folder / "state").write_text("a file")
+    run = invoke(write(folder), "run")
+    assert run.exit_code == 1
+    assert "cannot be made (File exists): change `state`" in run.output
+
+
+def test_open_accounts__asks_for_the_password_once(folder: Path) -> None:
+    (folder / "gas.json").write_text(
+        json.dumps(Account.encrypt(bytes([8]) * 32, PASSWORD, kdf="pbkdf2", iterations=10))
+    )
+    config = load_config(write(folder, f'[submitter]\naccount = "keystore:{folder}/gas.json"'))
+    asked = []
+
+    def password() -> str:
+        asked.append(1)
+        return PASSWORD
+
+    accounts = open_accounts(config, password)
+    assert [each.address for each in accounts["reporter"]] == [KEY.address]
+    assert len(accounts["submitter"]) == len(asked) == 1
+
+
+def test_open_accounts__two_names_of_one_sender(folder: Path) -> None:
+    (folder / "copy.json").write_text((folder / "key.json").read_text())
+    text = "\n".join(
+        f'[{role}]\naccount = "keystore:{folder}/{name}.json"\n{more}'
+        for role, name, more in (
+            ("submitter", "key", ""),
+            ("liquidator", "copy", "ether_price = 1"),
+        )
+    )
+    config = load_config(write(folder, text))
+    with pytest.raises(KeeperError, match=f"both send from {KEY.address}"):
+        open_accounts(config, lambda: PASSWORD)
+
+
+def test_commands__replay_is_one_of_them() -> None:
+    run = CliRunner().invoke(keeper, ["--help"])
+    assert [line.split()[0] for line in run.output.split("Commands:")[1].split("\n") if line] == [
+        "check",
+        "replay",
+        "run",
+        "status",
+    ]
