@@ -103,6 +103,12 @@ def figure(metrics: Metrics, name: str, **labels: str) -> float:
     )
 
 
+def rounds_in(calldata: str) -> int:
+    """How many rounds a transaction submits, by itself or through Multicall."""
+    submit = [function(name, "submit").selector.hex() for name in ("FundingOracle", "PriceFeed")]
+    return sum(calldata.count(each) for each in submit)
+
+
 @dataclass(frozen=True)
 class TruthfulVenue:
     """An exchange without a network."""
@@ -539,19 +545,19 @@ class World:
 
     def _submissions(self) -> Iterator[str]:
         """Call data of the submitters' mined transactions that hold a round, skipped or not."""
-        submit = [
-            function(name, "submit").selector.hex() for name in ("FundingOracle", "PriceFeed")
-        ]
+        for sent in self.sent():
+            receipt = self.stage.chain.rpc("eth_getTransactionReceipt", sent["hash"])
+            assert receipt["status"] == "0x1", f"{sent['hash']} failed"
+            if rounds_in(sent["input"]):
+                yield sent["input"]
+
+    def sent(self, since: int = START) -> Iterator[dict[str, Any]]:
+        """The submitters' mined transactions, as nodes have them, of blocks later than `since`."""
         chain = self.stage.chain
         payers = {key(f"submitter {name}").address.lower() for name in ("first", "second")}
         first = chain.block_number
-        while chain.block_timestamp(first) > START:
+        while chain.block_timestamp(first) > since:
             first -= 1
-        for number in range(first, chain.block_number + 1):
+        for number in range(first + 1, chain.block_number + 1):
             block = chain.rpc("eth_getBlockByNumber", hex(number), True)
-            for sent in block["transactions"]:
-                if sent["from"].lower() in payers:
-                    receipt = chain.rpc("eth_getTransactionReceipt", sent["hash"])
-                    assert receipt["status"] == "0x1", f"{sent['hash']} failed"
-                    if any(each in sent["input"] for each in submit):
-                        yield sent["input"]
+            yield from (each for each in block["transactions"] if each["from"].lower() in payers)
