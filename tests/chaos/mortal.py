@@ -1,0 +1,84 @@
+"""A submitter in a process of its own, which is killed at a moment of the test's choice.
+
+Really killed: SIGKILL, nothing is tidied up, and what was not on disk or on its way is gone. It
+works on the world's chain, mailbox and journal, and moves the world's time on while it lives.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from perpool.chain import Chain
+from perpool.deployment import Record
+from tests.chaos.world import Desk, Stage, World
+
+MOMENTS = ("plan", "attempt", "announce", "send", "answered", "mined", "final")
+"""All that a transaction goes through on its way, in order; "send" is the broadcast."""
+STEPS = 20
+"""Blocks that a life lasts at most."""
+
+
+def live_and_die(world: World, name: str, moment: str, count: int) -> bool:
+    """Have a submitter live from now on until a moment has been there so many times.
+
+    Gives whether it was killed; else it lived until all that was due had become final.
+    """
+    survived = world.folder / "survived"
+    survived.unlink(missing_ok=True)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    record = world.stage.record.path
+    life = (world.stage.anvil.endpoint, str(record), str(world.folder), world.now)
+    child = context.Process(target=_live, args=(*life, name, moment, count))
+    child.start()
+    child.join(60)
+    assert child.exitcode == (0 if survived.exists() else -signal.SIGKILL), child.exitcode
+    world.now = world.stage.chain.timestamp
+    return not survived.exists()
+
+
+def _live(
+    endpoint: str, record: str, folder: str, now: int, name: str, moment: str, count: int
+) -> None:
+    anvil: Any = SimpleNamespace(endpoint=endpoint)
+    nobody: Any = None
+    stage = Stage(anvil, Chain.connect(endpoint), Record.read(Path(record)))
+    world = World(stage, Path(folder), nobody, now=now)
+    desk = world.add_desk(name)
+    _die_after(desk, moment, count)
+    for _ in range(STEPS):
+        world.mine()
+        desk.tick()
+        if desk.errors:
+            raise RuntimeError(desk.errors[-1])
+        if desk.count("done") and not desk.journal.open():
+            break
+    world.close()
+    Path(folder, "survived").touch()
+
+
+def _die_after(desk: Desk, moment: str, count: int) -> None:
+    passed = 0
+
+    def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*args: Any, **named: Any) -> Any:
+            nonlocal passed
+            value = function(*args, **named)
+            passed += 1
+            if passed == count:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return value
+
+        return called
+
+    if moment == "announce":
+        desk.outbox._announce = wrap(desk.lease.announce)
+        return
+    owner: Any = desk.nodes if moment == "send" else desk.journal
+    setattr(owner, moment, wrap(getattr(owner, moment)))
