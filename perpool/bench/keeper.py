@@ -187,13 +187,15 @@ class Pipeline:
 
 
 def rounds_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Rounds a second, by what is in a round and what carries it."""
-    table = Table(title=f"{REPORTERS} reporters, {MARKETS} markets, one process for all")
-    for heading in ("a round", "mailbox", *STAGES, "rounds a second"):
-        table.add_column(heading, justify="left" if heading in ("a round", "mailbox") else "right")
+    """Milliseconds of each stage, by what is in a round and what carries it."""
+    table = Table(title=f"A round of {MARKETS} markets by {REPORTERS} reporters, in ms")
+    table.add_column("all reporters together")
     for row in rows:
-        stages = [f"{row['seconds'][stage] * 1000:,.0f} ms" for stage in STAGES]
-        table.add_row(row["round"], row["mailbox"], *stages, f"{row['per_second']:.2f}")
+        table.add_column(f"{row['round']}, {row['mailbox']}", justify="right")
+    for stage in STAGES:
+        table.add_row(stage, *(f"{row['seconds'][stage] * 1000:,.0f}" for row in rows))
+    table.add_section()
+    table.add_row("rounds a second", *(f"{row['per_second']:.2f}" for row in rows))
     return table
 
 

@@ -381,7 +381,7 @@ class ForwardPool(Pool):
         if debt_value <= share_of_down(collateral, self.leg.liquidation_ltv):
             refuse("healthy position")
         # a unit above, so that the tokens that the rest is worth are not below it by rounding
-        dust_value = mul_div_up(self.leg.min_debt, price, PRICE_SCALE) + 1 + 1
+        dust_value = mul_div_up(self.leg.min_debt, price, PRICE_SCALE) + 1
         value, bonus, exhausts = liquidation.terms(self.leg, debt_value, collateral, dust_value)
         tokens = debt
         if value != debt_value:
