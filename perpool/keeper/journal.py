@@ -82,8 +82,9 @@ CREATE INDEX same_intents ON intents (kind, subject, time);
 CREATE UNIQUE INDEX once ON intents (kind, subject, time)
     WHERE state NOT IN ('failed', 'abandoned');
 CREATE TABLE attempts (
-    hash TEXT PRIMARY KEY,
+    id INTEGER PRIMARY KEY,
     owner INTEGER NOT NULL REFERENCES transactions (id) ON DELETE CASCADE,
+    hash TEXT NOT NULL,
     raw BLOB NOT NULL,
     max_fee INTEGER NOT NULL,
     tip INTEGER NOT NULL,
@@ -91,6 +92,7 @@ CREATE TABLE attempts (
     answer TEXT NOT NULL
 );
 CREATE INDEX attempts_of ON attempts (owner);
+CREATE INDEX attempts_by_hash ON attempts (hash);
 """
 
 
@@ -273,7 +275,11 @@ class Journal:
         return self.get(number)
 
     def attempt(self, number: int, attempt: Attempt, *, sender: str, nonce: int, gas: int) -> None:
-        """A transaction has been signed, and is about to be broadcast."""
+        """A transaction has been signed, and is about to be broadcast.
+
+        The same may have been signed before for one that was abandoned: an empty transaction, or
+        the same content again.
+        """
         with self._writing() as db:
             db.execute(
                 "UPDATE transactions SET state = 'sent', sender = ?, nonce = ?, gas = ? "
@@ -432,10 +438,11 @@ class Journal:
     def _insert_attempt(self, number: int, attempt: Attempt) -> None:
         fees = attempt.fees
         self._db.execute(
-            "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO attempts (owner, hash, raw, max_fee, tip, made_at, answer) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
-                attempt.hash,
                 number,
+                attempt.hash,
                 attempt.raw,
                 fees.max_fee,
                 fees.tip,
@@ -488,7 +495,7 @@ class Journal:
         )
         attempts = self._db.execute(
             "SELECT hash, raw, max_fee, tip, made_at, answer FROM attempts WHERE owner = ? "
-            "ORDER BY rowid",
+            "ORDER BY id",
             (number,),
         )
         has_receipt = row["hash"] is not None

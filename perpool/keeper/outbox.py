@@ -201,9 +201,12 @@ class Outbox:
         """Take over what a predecessor announced, so as not to send the same again.
 
         It is rebroadcast and watched. The lane is busy with it for as long as our patience lasts,
-        and its intents stay taken until it is mined, displaced or expired.
+        and its intents stay taken until it is mined, displaced or expired. What is known already
+        is ignored, so that this may be called before every step.
         """
         events: list[Event] = []
+        if note == self._announced:
+            return events
         with self._mutex, self._counting():
             try:
                 announced = read_note(note, self.clock())
@@ -322,9 +325,8 @@ class Outbox:
         mined = self._mined(transaction)
         waits = mined is None and transaction.state in ("planned", "sent")
         base_fee, tip = self.nodes.fees(head) if waits else (0, 0)
-        expected = nonce if transaction.nonce is None else transaction.nonce
-        newest = transaction.attempts[-1].hash if transaction.attempts else None
-        known = waits and newest is not None and self.nodes.transaction(newest) is not None
+        newest = transaction.attempts[-1] if transaction.attempts else None
+        known = waits and newest is not None and self.nodes.transaction(newest.hash) is not None
         return View(
             now=self.clock(),
             head=head.number,
@@ -333,7 +335,7 @@ class Outbox:
             known=known,
             base_fee=base_fee,
             tip=tip,
-            offered=self.journal.highest_fees(sender, expected),
+            offered=newest.fees if newest else self.journal.highest_fees(sender, nonce),
             ours=sender == self.wallet.address,
             others=[
                 each

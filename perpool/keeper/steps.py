@@ -48,7 +48,8 @@ class View:
     tip: int
     """What nodes suggest, in wei for one unit of gas."""
     offered: Fees | None
-    """The most that was ever offered for the nonce it has or, if it is only planned, would get."""
+    """What is to be outbid: its newest attempt or, where it is only planned, the most that was ever
+    offered for the nonce it would get."""
     ours: bool
     """Whether we can sign for its sender."""
     others: Sequence[Transaction]
@@ -153,7 +154,9 @@ def _begin(transaction: Transaction, view: View, rules: Rules) -> Step:
             return Wait()
     elif not _leaves_gap(view):
         return Abandon("not needed any more")
-    return _offer(view.nonce, view, rules)
+    fees = _better(view, rules) or first(view.base_fee, view.tip, rules.fees)
+    # where the cap has no room to outbid what had the nonce, nodes that still have that refuse
+    return Hold() if fees is None else Send(view.nonce, fees)
 
 
 def _confirm(transaction: Transaction, mined: Mined, view: View, rules: Rules) -> Step:
@@ -178,10 +181,10 @@ def _push(transaction: Transaction, view: View, rules: Rules) -> Step:
     if view.nonce < transaction.nonce:
         return Fill() if overdue and not _is_covered(view) else again
     if newest.answer == "underpriced" or (overdue and newest.answer != "insufficient funds"):
-        better = _offer(transaction.nonce, view, rules)
-        if isinstance(better, Hold) and not view.known:
-            return Rebroadcast(held=True)
-        return better
+        better = _better(view, rules)
+        if better is not None:
+            return Send(transaction.nonce, better)
+        return Hold() if view.known else Rebroadcast(held=True)
     return again
 
 
@@ -193,12 +196,11 @@ def _watch(transaction: Transaction, view: View, rules: Rules) -> Step:
     return Wait() if view.known else Rebroadcast()
 
 
-def _offer(nonce: int, view: View, rules: Rules) -> Send | Hold:
+def _better(view: View, rules: Rules) -> Fees | None:
+    """What to offer next, None where the cap has no room for it."""
     if view.offered is None:
-        fees = first(view.base_fee, view.tip, rules.fees)
-    else:
-        fees = bumped(view.offered, view.base_fee, view.tip, rules.fees)
-    return Hold() if fees is None else Send(nonce, fees)
+        return first(view.base_fee, view.tip, rules.fees)
+    return bumped(view.offered, view.base_fee, view.tip, rules.fees)
 
 
 def _is_superseded(transaction: Transaction, view: View) -> bool:

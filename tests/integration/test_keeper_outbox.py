@@ -593,6 +593,22 @@ def test_step__what_expired_is_mined_all_the_same(stage: Stage) -> None:
     assert stage.noted() == {evidence("ADA", 1): 1, evidence("ADA", 2): 1}
 
 
+def test_step__the_next_content_where_what_expired_offered_the_cap(stage: Stage) -> None:
+    outbox = stage.outbox(fees=FeePolicy(max_fee=3 * GWEI, min_tip=GWEI, max_tip=GWEI))
+    outbox.offer([stage.parcel(time=1)], stage.now + 30)
+    outbox.step()
+    stage.now += 30
+    outbox.offer([stage.parcel(time=2)], stage.now + LATER)
+    # there is no room to outbid it, and anvil still has it
+    assert names(outbox.step()) == ["sent", "held"]
+    assert names(outbox.step()) == ["rebroadcast", "held"]
+    stage.chain.rpc("anvil_dropAllTransactions")
+    assert names(outbox.step()) == ["rebroadcast"]
+    stage.mine()
+    assert names(outbox.step()) == ["displaced", "landed"]
+    assert stage.noted() == {evidence("ADA", 2): 1}
+
+
 def test_step__an_empty_transaction_where_nothing_else_is_offered(stage: Stage) -> None:
     outbox = stage.outbox()
     outbox.offer([stage.parcel()], stage.now + 30)

@@ -124,6 +124,15 @@ def test_attempt__newest_last_and_the_highest_fees_of_a_nonce(journal: Journal) 
     assert not journal.has_attempt("0x00")
 
 
+def test_attempt__the_same_signed_again_for_another_transaction(journal: Journal) -> None:
+    first = sent(journal)
+    journal.abandon(first.id, "", NOW)
+    again = journal.plan([parcel()], None, NOW)
+    journal.attempt(again.id, first.attempts[0], sender=ME, nonce=0, gas=21_000)
+    journal.answered(first.attempts[0].hash, "accepted")
+    assert [each.hash for each in journal.get(again.id).attempts] == [first.attempts[0].hash]
+
+
 def test_mined__some_met_and_some_not(journal: Journal) -> None:
     planned = journal.plan([parcel("ADA"), parcel("BTC")], None, NOW)
     journal.attempt(planned.id, attempt(1), sender=ME, nonce=0, gas=1)

@@ -145,9 +145,11 @@ def test_sent__patience_is_with_the_newest_attempt() -> None:
     assert step(made) == Wait()
 
 
-def test_sent__raised_above_all_that_was_offered_for_the_nonce() -> None:
-    found = step(transaction(), now=NOW + PATIENCE, offered=Fees(60 * GWEI, 4 * GWEI))
-    assert found == Send(7, Fees(135 * GWEI // 2, 9 * GWEI // 2))
+def test_planned__in_the_place_of_what_was_offered_near_the_cap() -> None:
+    # which the pools may have forgotten long ago, so an ordinary offer is worth a try
+    made = transaction("planned", id=2)
+    assert step(made, offered=Fees(95 * GWEI, GWEI)) == Send(7, FEES)
+    assert step(made, offered=Fees(95 * GWEI, GWEI), base_fee=101 * GWEI) == Hold()
 
 
 @pytest.mark.parametrize(("known", "expected"), [(True, Hold()), (False, Rebroadcast(held=True))])
