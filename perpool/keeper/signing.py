@@ -20,9 +20,8 @@ import os
 import re
 import sys
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -37,19 +36,7 @@ from eth_keys.exceptions import BadSignature
 from eth_utils import keccak
 from hexbytes import HexBytes
 
-from perpool.reports import (
-    Domain,
-    FundingRound,
-    PriceRound,
-    Signature,
-    Signer,
-    funding_round,
-    pack_rates,
-    price_round,
-    price_units,
-    rate_units,
-    sign_report,
-)
+from perpool.reports import Signature, Signer
 from perpool.settings import check_address
 
 __all__ = [
@@ -440,36 +427,3 @@ def checked_transaction(address: str, transaction: dict[str, Any], raw: bytes) -
         f"what came back signed is not the transaction that was asked of {address}: look at the "
         "signer's chain and key; nothing was sent"
     )
-
-
-# -- a whole round from keys in one place --
-
-
-def signed_funding_round(
-    signers: Sequence[Signer],
-    reporters: Sequence[str],
-    domain: Domain,
-    observed_at: int,
-    rates: Sequence[tuple[str, Decimal]],
-) -> FundingRound:
-    """Arguments of `FundingOracle.submit`; `rates` are (token, annual rate) pairs."""
-    tokens = [token for token, _ in rates]
-    words = pack_rates([rate_units(rate) for _, rate in rates])
-    reports = [sign_report(signer, domain, observed_at, tokens, words) for signer in signers]
-    return funding_round(reports, reporters)
-
-
-def signed_price_round(
-    signers: Sequence[Signer],
-    reporters: Sequence[str],
-    domain: Domain,
-    observed_at: int,
-    price: tuple[str, Decimal],
-) -> PriceRound:
-    """Arguments of `PriceFeed.submit`; `price` is (token, USDT for a whole token)."""
-    token, value = price
-    reports = [
-        sign_report(signer, domain, observed_at, [token], [price_units(value)])
-        for signer in signers
-    ]
-    return price_round(reports, reporters)

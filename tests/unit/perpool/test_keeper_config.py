@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -279,7 +280,7 @@ listen = "9464"
         (REPORTER + 'cadence = "10s"', "5: reporter.timeout: has to be shorter"),
         (
             REPORTER + '[reporter.limits]\nmax_rate = { okex = "1%" }',
-            "8: reporter.limits.max_rate.okex",
+            "8: reporter.limits.max_rate.okex: there is no such source; did you mean okx?",
         ),
         (
             REPORTER + '[reporter.limits]\nmax_rate = { okx = "1" }',
@@ -300,6 +301,7 @@ listen = "9464"
         ),
         (SUBMITTER + 'max_tip = "101 gwei"', "7: submitter.max_tip: is above 0"),
         (SUBMITTER + 'max_tip = "0 wei"', "7: submitter.max_tip: is above 0"),
+        (SUBMITTER + 'lease = "14s"', "7: submitter.lease: has to be at least three times"),
         (SUBMITTER + 'every = "0s"', "7: submitter.every: has to be between 1s and 600s"),
         (SUBMITTER + 'price_threshold = "0%"', "7: submitter.price_threshold: has to be above"),
         (SUBMITTER + 'funding_heartbeat = "2d"', "7: submitter.funding_heartbeat: has to be"),
@@ -369,7 +371,8 @@ def test_secrets__refused_and_not_repeated(path: Path, line: str) -> None:
 )
 def test_secret_lines__mnemonics_of_all_languages(language: str) -> None:
     words = Mnemonic(language).generate(num_words=12)
-    assert secret_lines(f'\nseed = "{words}"') == [2]
+    for form in ("NFC", "NFKD"):
+        assert secret_lines(f'\nseed = "{unicodedata.normalize(form, words)}"') == [2]
 
 
 def test_secret_lines__words_on_lines_of_their_own() -> None:

@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,6 @@ from perpool.keeper.signing import (
     load_keystore,
     open_account,
     parse_account,
-    signed_funding_round,
-    signed_price_round,
 )
 from perpool.reports import Domain, pack_rates, sign_report
 from tests.external_signer import ExternalSigner
@@ -477,26 +474,6 @@ def test_external__away_keeps_its_credentials() -> None:
     for text in (str(caught.value), repr(account)):
         assert "hunter2" not in text
         assert "secret-path" not in text
-
-
-# -- a whole round --
-
-
-def test_funding_round__same_from_every_kind_of_account(external: ExternalAccount) -> None:
-    rates = [(TOKEN, Decimal("0.1095"))]
-    mixed = [external, ApeAccount(Ledger(KEYS[1], REPORTERS[1])), KeyAccount(KEYS[2])]
-    round_ = signed_funding_round(mixed, REPORTERS, DOMAIN, 1000, rates)
-    assert round_ == signed_funding_round(KEYS[:3], REPORTERS, DOMAIN, 1000, rates)
-    observed_at, tokens, values, seats = round_
-    assert (observed_at, tokens, len(seats)) == (1000, [TOKEN], 5)
-    assert values == pack_rates([109_500_000])[0].to_bytes(32, "big") * 3
-
-
-def test_price_round__in_wad() -> None:
-    domain = Domain.of_price_feed(1, ORACLE)
-    price = (TOKEN, Decimal("1.19364"))
-    _, prices, _ = signed_price_round(KEYS[:3], REPORTERS, domain, 1000, price)
-    assert prices == [1_193_640_000_000_000_000] * 3
 
 
 # -- addresses without keys --
