@@ -199,7 +199,7 @@ def status(config: KeeperConfig, *, as_json: bool) -> None:
 
 @keeper.command()
 @configured
-@click.option("--offline", is_flag=True, help="Only what is on this machine.")
+@click.option("--offline", is_flag=True, help="Leave out nodes and mailbox.")
 def check(config: KeeperConfig, *, offline: bool) -> None:
     """Whether a keeper could run, and what is missing.
 
