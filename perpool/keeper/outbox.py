@@ -281,6 +281,8 @@ class Outbox:
                 return False
             if isinstance(step, Rebroadcast) and given:
                 step = Hold() if step.held else Wait()  # nodes were given it a moment ago
+            if isinstance(step, Send | Rebroadcast) and self._is_needless(transaction, head):
+                step = Abandon("the chain has its values already")
             match step:
                 case Wait():
                     return False
@@ -316,6 +318,14 @@ class Outbox:
                 return False
             head = self.nodes.head()
         return False
+
+    def _is_needless(self, transaction: Transaction, head: Head) -> bool:
+        """Whether all the values of one that was signed earlier are there, brought by another.
+
+        As when we were out of action, and a standby has sent the same in the meantime.
+        """
+        values = [each for each in transaction.intents if each.value]
+        return bool(transaction.attempts and values) and not self._unmet(values, head)
 
     def _look(self, transaction: Transaction, head: Head) -> View:
         """All that the next step is decided on."""

@@ -799,6 +799,23 @@ def test_restart__on_a_chain_that_was_started_anew(stage: Stage) -> None:
 # -- standing by --
 
 
+@pytest.mark.parametrize("waited", [0, PATIENCE])
+def test_step__what_another_has_brought_is_not_sent_again(stage: Stage, waited: int) -> None:
+    outbox, standby = stage.outbox(), stage.outbox(name="standby")
+    begin(stage, outbox)
+    stage.chain.rpc("anvil_dropAllTransactions")
+    begin(stage, standby)
+    stage.mine()
+    stage.now += waited
+    [event] = outbox.step()
+    assert (event.name, event.reason) == ("abandoned", "the chain has its values already")
+    assert (stage.times_noted(), stage.waiting()) == (1, {})
+    # its nonce is free
+    land(stage, outbox, time=2)
+    assert stage.noted() == {evidence("ADA", 1): 1, evidence("ADA", 2): 1}
+    assert stage.mined_nonces() == 1
+
+
 def test_adopt__a_standby_does_not_send_it_again(stage: Stage) -> None:
     notes: list[str] = []
     outbox = stage.outbox(announce=notes.append)
