@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from perpool.evm.codec import FunctionAbi
 from perpool.keeper.journal import Parcel
 
-MULTICALL = "0xcA11bde05977b3631167028862bE2a173976CA11"
-"""Multicall3 where everybody has it; chains without take contracts/Multicall.vy."""
 BATCH_CALLS = 24
 BATCH_BYTES = 2_048
 """What contracts/Multicall.vy takes: calls, and bytes of each one."""

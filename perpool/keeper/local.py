@@ -63,7 +63,7 @@ class LocalKeeper:
             self.journal,
             KeyAccount(payer),
             unmet=self.contracts.unmet,
-            multicall=record.address("Multicall"),
+            multicall=record.multicall,
             confirmations=0,
             clock=clock,
             log=log,

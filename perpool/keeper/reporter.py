@@ -215,7 +215,8 @@ class Reporter:
             message = self._unposted[0]
             self.mailbox.post(message)
             del self._unposted[0]
-            self.metrics.signed.labels(self.contracts.domain(message.contract).name).inc()
+            is_funding = message.contract == self.contracts.funding_oracle
+            self.metrics.signed.labels("funding" if is_funding else "price").inc()
 
     def _units(self, subject: Subject, by_token: Mapping[str, Values]) -> list[int] | None:
         """What is signed of a subject; None where there is nothing to say."""

@@ -87,7 +87,6 @@ class Service:
             # whatever it is, the next tick is the remedy; who looks sees it in metric and health
             self.metrics.role_errors.labels(role.name).inc()
             if isinstance(error, JournalError):
-                self.metrics.journal_errors.inc()
                 self.health.trouble(f"journal of {role.name}", str(error))
             elif isinstance(error, MailboxError):
                 self.metrics.mailbox_errors.inc()

@@ -109,6 +109,7 @@ class Submitter:
         """Whether the lease was ours at the newest tick."""
         self._position: str | None = None
         self._pruned = 0
+        self._began = 0
         self._refused: set[Intent] = set()
         """By the chain, in this tick."""
         self._said: set[Intent] = set()
@@ -158,11 +159,19 @@ class Submitter:
                 if refused is not None:
                     self._note_refusal(message, refused)
             messages, self._position = self.mailbox.read(self._position)
+        self._watch_reporters(time)
         self.collector.prune(time)
         if time >= self._pruned + PRUNE_SECONDS:
             oldest = max(each.max_report_age for each in self.collector.seats.values())
             self.mailbox.prune(time - 2 * oldest)
             self._pruned = time
+
+    def _watch_reporters(self, time: int) -> None:
+        """Publish how long each has been silent: since his newest report, or since we began."""
+        self._began = self._began or time
+        for reporter in self.collector.seats[self.contracts.funding_oracle].reporters:
+            newest = self.collector.newest.get(reporter, self._began)
+            self.metrics.report_age.labels(reporter).set(time - newest)
 
     def _note_refusal(self, message: Message, reason: str) -> None:
         report = message.report
@@ -231,7 +240,7 @@ class Submitter:
             self._refused.update(parcel.intents)
             if self._said.isdisjoint(parcel.intents):
                 self._said = set(parcel.intents)
-                self.metrics.rounds.labels(type(action).__name__, "refused").inc()
+                self.metrics.rounds.labels(parcel.intents[0].kind, "refused").inc()
                 self.log.error("refused by the chain", reason=str(answer), **facts(action))
         return passing
 

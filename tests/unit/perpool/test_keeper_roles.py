@@ -367,6 +367,20 @@ def test_submitter__refused_by_the_chain(setting: Setting) -> None:
     assert submitter.tick(NOW + 85) == Outcome()
 
 
+def test_submitter__publishes_who_is_silent(setting: Setting) -> None:
+    submitter = setting.submitter()
+    setting.reporter(0).tick(NOW + 60)
+    submitter.tick(NOW + 65)
+    setting.warp(NOW + 120)
+    setting.reporter(1).tick(NOW + 120)
+    submitter.tick(NOW + 130)
+    ages = [
+        submitter.metrics.report_age.labels(each.address)._value.get() for each in setting.keys[:3]
+    ]
+    # the third has never spoken, and is waited for since the first tick
+    assert ages == [60, 0, 60]
+
+
 class Lease:
     """A lease that a test gives and takes."""
 
