@@ -262,7 +262,7 @@ class Desk:
             self.errors.append(f"{type(error).__name__}: {error}")
 
     def _record_events(self) -> None:
-        step, watch = self.outbox.step, self.outbox.watch
+        step, watch, adopted = self.outbox.step, self.outbox.watch, self.outbox.adopt
 
         def recorded(go: Callable[[], list[Event]]) -> Callable[[], list[Event]]:
             def run() -> list[Event]:
@@ -272,8 +272,14 @@ class Desk:
 
             return run
 
+        def adopt(note: str) -> list[Event]:
+            events = adopted(note)
+            self.events += events
+            return events
+
         self.outbox.step = recorded(step)  # type: ignore[method-assign]
         self.outbox.watch = recorded(watch)  # type: ignore[method-assign]
+        self.outbox.adopt = adopt  # type: ignore[method-assign]
 
     def count(self, name: str) -> int:
         """How often something happened to a transaction of this desk."""
