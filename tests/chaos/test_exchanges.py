@@ -87,11 +87,12 @@ def test_exchange_slow(running: World, record_property: Record) -> None:
         running.stand_in.fault("okx", "slow")
         running.run(minutes=7)
     assert left_out(running, "okx", "slow") == 7 * len(MARKETS)
+    waiting = [each for each in threading.enumerate() if each.name == "venue okx"]
+    assert len(waiting) <= 1, "threads pile up"
     running.stand_in.mend("okx")
     # what was asked then is still under way, in real time
-    for thread in threading.enumerate():
-        if thread.name == "venue okx":
-            thread.join(timeout=30)
+    for thread in waiting:
+        thread.join(timeout=30)
     running.finish(record_property)
     assert counted(running) == len(VENUES)
 

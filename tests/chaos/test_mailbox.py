@@ -101,6 +101,7 @@ def finish(world: World, record: Record) -> None:
     world.finish(record)
     [desk] = world.desks
     assert figure(desk.submitter.metrics, "equivocations") == 0
+    assert figure(desk.submitter.metrics, "rounds", outcome="refused") == 0
 
 
 # -- messages --
