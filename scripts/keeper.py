@@ -1,4 +1,4 @@
-"""`perpool keeper run` under Ape's name, for those whose accounts are Ape's (`account = "ape:..."`).
+"""`perpool keeper run` under Ape's name, for whoever has his accounts there ("ape:alias").
 
 ape run keeper --config keeper.toml --once
 """
