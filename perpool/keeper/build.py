@@ -87,6 +87,11 @@ class Place:
         self.closing.close()
 
     @property
+    def is_local(self) -> bool:
+        """Whether the chain may stand still until somebody sends."""
+        return _is_local(self.config, self.record)
+
+    @property
     def lease_name(self) -> str:
         """One for all submitters of the deployment."""
         return f"{self.record.chain_id}/{self.contracts.funding_oracle}"
@@ -135,7 +140,7 @@ def open_place(config: KeeperConfig) -> Place:
     metrics = Metrics()
     grace = config.http.grace if config.http else timedelta(minutes=10)
     clock = chain_clock(config.rpc[0]) if config.clock == "chain" else system_clock
-    is_local = record.chain_id in LOCAL_CHAINS or config.clock == "chain"
+    is_local = _is_local(config, record)
     nodes = Nodes(
         config.rpc,
         record.chain_id,
@@ -148,6 +153,10 @@ def open_place(config: KeeperConfig) -> Place:
         contracts = Contracts.of_record(nodes, record, config.markets or None)
         health = Health(grace=grace)
         return Place(config, record, nodes, contracts, clock, metrics, health, stack.pop_all())
+
+
+def _is_local(config: KeeperConfig, record: Record) -> bool:
+    return record.chain_id in LOCAL_CHAINS or config.clock == "chain"
 
 
 def make_folder(path: Path) -> None:
@@ -337,6 +346,7 @@ def build(place: Place, accounts: Accounts, *, dry_run: bool = False) -> Keeper:
                 section.price_threshold,
             ),
             sync=config.sync.enabled,
+            idles=place.is_local,
             metrics=place.metrics,
             health=place.health,
         )

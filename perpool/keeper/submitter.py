@@ -75,7 +75,8 @@ class Submitter:
     """Collects reports, decides what is due, and sends it while it holds the lease.
 
     `outbox` None is a dry run: what would be sent is logged. `lease` None is a submitter without
-    a standby.
+    a standby. `idles` is whether the chain may stand still until somebody sends, as local ones do;
+    elsewhere its time is that of its newest block, whatever our own clock says.
     """
 
     name = "submitter"
@@ -89,6 +90,7 @@ class Submitter:
         lease: Lease | None = None,
         policy: Policy | None = None,
         sync: bool = True,
+        idles: bool = True,
         metrics: Metrics | None = None,
         health: Health | None = None,
         log: Any = None,
@@ -99,6 +101,7 @@ class Submitter:
         self.lease = lease
         self.policy = policy or Policy()
         self.sync = sync
+        self.idles = idles
         self.metrics = metrics or Metrics()
         self.health = health or Health()
         self.log = log or structlog.get_logger("perpool.keeper.submitter")
@@ -119,7 +122,7 @@ class Submitter:
     def tick(self, now: int) -> Outcome:
         """Bring the chain up to date with the newest rounds, as far as that is possible now."""
         head = self.contracts.reader.head()
-        self.collect(next_block_time(head, now))
+        self.collect(self._time(head, now))
         if not self._hold():
             self._look(head, now)
             if self.outbox is not None:
@@ -135,7 +138,7 @@ class Submitter:
             states = self._look(head, now)
             if self.outbox is not None and self.outbox.busy:
                 break
-            actions = self._due(states, next_block_time(head, now))
+            actions = self._due(states, self._time(head, now))
             passing = self._passing(actions, head, now, refused)
             if not actions:
                 break
@@ -145,7 +148,8 @@ class Submitter:
             if self.outbox is None:
                 self._rehearse(passing)
                 continue
-            self.outbox.offer([parcel for _, parcel in passing], self._expiry(passing))
+            expires_at = self._expiry(passing, now - self._time(head, now))
+            self.outbox.offer([parcel for _, parcel in passing], expires_at)
             self.outbox.step()
         return Outcome(tuple(done), tuple(refused))
 
@@ -225,7 +229,7 @@ class Submitter:
     ) -> list[tuple[Action, Parcel]]:
         """Those that the chain would take, tried on the newest block."""
         found = [(action, self._parcel(action)) for action in actions]
-        if next_block_time(head, now) != head.time:
+        if self._time(head, now) != head.time:
             # a call on a block of long ago says nothing of the next
             return found
         answers = self.contracts.reader.read([parcel.call for _, parcel in found], head)
@@ -256,15 +260,21 @@ class Submitter:
                 return self.contracts.observe_price(action)
         assert_never(action)
 
-    def _expiry(self, found: Sequence[tuple[Action, Parcel]]) -> int | None:
-        """When the first of some rounds is too old; None where there is none among them."""
+    def _expiry(self, found: Sequence[tuple[Action, Parcel]], ahead: int) -> int | None:
+        """When the first of some rounds is too old; None where there is none among them.
+
+        By our own clock, which is `ahead` of the chain's by some seconds: of a block, or because
+        it is wrong.
+        """
         times = [
             action.round.subject.observed_at
             + self.collector.seats[action.round.subject.contract].max_report_age
             for action, _ in found
             if isinstance(action, ReportFunding | ReportPrice)
         ]
-        return min(times, default=None)
+        if not times:
+            return None
+        return min(times) + (ahead if abs(ahead) > IDLE_SECONDS else 0)
 
     def _rehearse(self, found: Sequence[tuple[Action, Parcel]]) -> None:
         for action, parcel in found:
@@ -272,6 +282,10 @@ class Submitter:
             self.log.info("would send", **facts(action))
 
     # -- around it --
+
+    def _time(self, head: Head, now: int) -> int:
+        """Of the chain's next block."""
+        return next_block_time(head, now) if self.idles else head.time
 
     def _hold(self) -> bool:
         """Whether this submitter is the active one; what its predecessor had in flight is taken

@@ -232,6 +232,7 @@ class Desk:
             self.outbox,
             lease=self.lease if self.leased else None,
             policy=POLICY,
+            idles=False,
             log=_QUIET,
         )
         self._record_events()

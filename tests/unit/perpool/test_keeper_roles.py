@@ -429,6 +429,18 @@ def test_submitter__stands_by_until_the_lease_is_his(setting: Setting) -> None:
     assert len(outbox.told) == 4
 
 
+@pytest.mark.parametrize("ahead", [7_200, -7_200])
+def test_submitter__its_clock_is_hours_off(setting: Setting, ahead: int) -> None:
+    outbox = Recorded(setting.evm)
+    submitter = setting.submitter(outbox)
+    submitter.idles = False
+    setting.reporter(0, 1, 2).tick(NOW + 60)
+    assert len(submitter.tick(NOW + 60 + ahead).done) == 2
+    # the outbox has the same clock
+    [(_, expires_at), _] = outbox.told
+    assert expires_at == NOW + 60 + 3_600 + ahead
+
+
 def test_submitter__one_transaction_at_a_time(setting: Setting) -> None:
     class Slow(Recorded):
         def step(self) -> None:
