@@ -133,13 +133,18 @@ class RpcProxy:
 
     # -- answering --
 
+    def count(self, body: Json) -> None:
+        """A message has come, whether or not it is answered."""
+        with self._mutex:
+            self.messages += 1
+            self.counts.update(
+                each["method"] for each in (body if isinstance(body, list) else [body])
+            )
+
     def answer(self, body: Json) -> Json:
         """To one message; None ends the connection without an answer."""
         batch = isinstance(body, list)
         requests_: list[Message] = body if batch else [body]
-        with self._mutex:
-            self.messages += 1
-            self.counts.update(each["method"] for each in requests_)
         if batch and self.batches is not None and len(body) > self.batches:
             error = {"code": -32600, "message": "batch is too large"}
             return {"jsonrpc": "2.0", "id": None, "error": error}
@@ -282,6 +287,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         proxy = self.server.proxy
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        proxy.count(body)
         if proxy.delay:
             time.sleep(proxy.delay)
         if proxy.status is not None or proxy.html:

@@ -150,7 +150,7 @@ def _begin(transaction: Transaction, view: View, rules: Rules) -> Step:
     if transaction.is_expired(view.now):
         return Abandon("expired before it could be sent")
     if transaction.parcels:
-        if any(is_in_flight(each, view.now) for each in view.others):
+        if _is_blocked(view):
             return Wait()
     elif not _leaves_gap(view):
         return Abandon("not needed any more")
@@ -203,11 +203,16 @@ def _better(view: View, rules: Rules) -> Fees | None:
     return bumped(view.offered, view.base_fee, view.tip, rules.fees)
 
 
+def _is_blocked(view: View) -> bool:
+    """Whether something in flight has to be mined before what is planned can be sent."""
+    return any(each.state == "sent" and is_in_flight(each, view.now) for each in view.others)
+
+
 def _is_superseded(transaction: Transaction, view: View) -> bool:
     """Whether something later goes for the same nonce."""
-    urgent = is_in_flight(transaction, view.now)
+    blocked = is_in_flight(transaction, view.now) or _is_blocked(view)
     return any(
-        (each.state == "planned" and not urgent)
+        (each.state == "planned" and not (blocked and each.parcels))
         or (each.state == "sent" and each.nonce == transaction.nonce and each.id > transaction.id)
         for each in view.others
     )
@@ -224,8 +229,8 @@ def _is_covered(view: View) -> bool:
 
 def _leaves_gap(view: View) -> bool:
     """Whether something waits for the next nonce to be used, and nothing else will use it."""
-    waiting = any(
-        each.state == "sent" and each.nonce is not None and each.nonce >= view.nonce
-        for each in view.others
-    )
-    return waiting and not any(each.state == "planned" for each in view.others)
+    sent = [each for each in view.others if each.state == "sent"]
+    waiting = any(each.nonce is not None and each.nonce >= view.nonce for each in sent)
+    going = any(each.nonce == view.nonce and is_in_flight(each, view.now) for each in sent)
+    planned = any(each.state == "planned" for each in view.others)
+    return waiting and not going and (_is_blocked(view) or not planned)

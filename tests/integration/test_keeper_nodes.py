@@ -166,8 +166,9 @@ def test_failover__a_dead_node_is_asked_now_and_then(
     three: list[RpcProxy], probe: Contract
 ) -> None:
     dead, good, _ = three
-    dead.delay = 10
     nodes = connect(dead, good, timeout=timedelta(seconds=0.3))
+    nodes.head()
+    dead.delay, dead.messages = 10, 0
     with capture_logs() as logs:
         started = time.monotonic()
         for _ in range(20):
@@ -391,6 +392,16 @@ def test_receipt__not_before_the_majority_has_it(
     assert nodes.receipt("0x" + 32 * "00") is None
 
 
+def test_receipt__not_before_both_of_two_have_it(
+    three: list[RpcProxy], chain: Chain, probe: Contract
+) -> None:
+    nodes = connect(*three[:2])
+    nodes.head()
+    receipt = probe.note("ADA", 1)
+    three[0].lag = 1
+    assert nodes.receipt(receipt.transaction_hash) is None
+
+
 def test_why(three: list[RpcProxy], chain: Chain, probe: Contract) -> None:
     nodes = connect(*three)
     call = probe.fail.bind("no", gas=100_000, sender=chain.default)
@@ -405,6 +416,7 @@ def test_why(three: list[RpcProxy], chain: Chain, probe: Contract) -> None:
 
 def test_send__to_every_node(three: list[RpcProxy], chain: Chain) -> None:
     nodes = connect(*three)
+    three[0].lag = 10  # one that is behind too
     raw = signed(chain, nodes.nonce(KEY.address) + 5)
     assert nodes.send(raw).taken
     deadline = time.monotonic() + 5

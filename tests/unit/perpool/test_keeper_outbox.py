@@ -124,6 +124,24 @@ def test_planned__to_fill_a_gap_that_is_none_any_more() -> None:
     assert isinstance(step(filler, others=[transaction(nonce=7), another]), Abandon)
 
 
+def test_planned__does_not_fill_the_gap_that_it_waits_for() -> None:
+    stuck, content = transaction(id=1, nonce=8), transaction("planned", id=2)
+    filler = transaction("planned", id=3, parcels=(), expires_at=None)
+    late = NOW + PATIENCE
+    assert step(stuck, others=[content], now=late) == Fill()
+    assert step(filler, others=[stuck, content], now=late) == Send(7, FEES)
+    assert step(content, others=[stuck, filler], now=late) == Wait()
+
+
+def test_planned__does_not_take_the_place_of_what_expired_before_something_urgent() -> None:
+    expired, urgent = transaction(id=1, expires_at=NOW), transaction(id=2, nonce=8)
+    content = transaction("planned", id=3)
+    late = NOW + PATIENCE
+    assert step(content, others=[expired, urgent], now=late) == Wait()
+    assert step(expired, others=[urgent, content], now=late) == Fill()
+    assert step(urgent, others=[expired, content], now=late) == Wait()
+
+
 # -- sent --
 
 
