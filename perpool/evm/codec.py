@@ -28,7 +28,7 @@ RawLog = tuple[bytes, tuple[int, ...], bytes]
 # eth_abi's classes are untyped
 _shared: Any = registry
 _REGISTRY: Any = _shared.copy()
-"""Our own: others in the process (Ape) have the shared one's decoders take missing data for zeros."""
+"""Our own: others in the process (Ape) have the shared decoders take missing data for zeros."""
 _TupleEncoder: Any = TupleEncoder
 _TupleDecoder: Any = TupleDecoder
 _Stream: Any = ContextFramesBytesIO

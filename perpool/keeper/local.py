@@ -27,7 +27,6 @@ from perpool.keeper.signing import KeyAccount
 from perpool.keeper.sources import Panel
 from perpool.keeper.submitter import Outcome, Submitter
 
-
 MINING = timedelta(seconds=10)
 """For a transaction to be mined on a local chain."""
 
