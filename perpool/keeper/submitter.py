@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, assert_never
@@ -12,7 +13,7 @@ from perpool.evm import Reverted
 from perpool.keeper import decide
 from perpool.keeper.contracts import Contracts
 from perpool.keeper.journal import Intent, Parcel
-from perpool.keeper.mailbox import Lease, Mailbox, Message
+from perpool.keeper.mailbox import Lease, Mailbox, MailboxError, Message
 from perpool.keeper.metrics import Health, Metrics
 from perpool.keeper.model import (
     Action,
@@ -34,6 +35,8 @@ TRANSACTIONS_A_TICK = 16
 """Where they are mined at once, as on local chains."""
 PRUNE_SECONDS = 600
 """Between two clearings of the mailbox."""
+FAILURES = 3
+"""Ticks that fail in a row before a standby is let in."""
 EXPIRY_MARGIN = 30
 """Seconds before its time that a round counts as too old."""
 
@@ -110,6 +113,9 @@ class Submitter:
         """The markets as of the newest tick."""
         self.active = False
         """Whether the lease was ours at the newest tick."""
+        self._note: str | None = None
+        """What was announced last, as far as we know."""
+        self._failures = 0
         self._position: str | None = None
         self._pruned = 0
         self._began = 0
@@ -120,7 +126,21 @@ class Submitter:
         self._rehearsed: set[Intent] = set()
 
     def tick(self, now: int) -> Outcome:
-        """Bring the chain up to date with the newest rounds, as far as that is possible now."""
+        """Bring the chain up to date with the newest rounds, as far as that is possible now.
+
+        Where that fails again and again, the lease is let go: a standby may be better off.
+        """
+        try:
+            outcome = self._tick(now)
+        except Exception:
+            self._failures += 1
+            if self._failures >= FAILURES:
+                self._step_down()
+            raise
+        self._failures = 0
+        return outcome
+
+    def _tick(self, now: int) -> Outcome:
         head = self.contracts.reader.head()
         self.collect(self._time(head, now))
         if not self._hold():
@@ -294,15 +314,29 @@ class Submitter:
             self.active = True
             return True
         holds = self.lease.hold()
-        if holds and not self.active:
+        if holds:
+            # also where we never noticed that another had it meanwhile
             note = self.lease.note()
-            if note:
+            if note and note != self._note:
                 self.outbox.adopt(note)
+            self._note = note
         if holds != self.active:
             self.log.info("active" if holds else "standing by")
         self.active = holds
         self.metrics.lease_held.labels(self.name).set(holds)
         return holds
+
+    def _step_down(self) -> None:
+        """Let another have the lease."""
+        if self.lease is None:
+            return
+        if self.active:
+            self.log.warning("standing down", failures=self._failures)
+        self.active = False
+        self.metrics.lease_held.labels(self.name).set(False)
+        # also one that was not fit to take it over
+        with contextlib.suppress(MailboxError):
+            self.lease.release()
 
     def _look(self, head: Head, now: int) -> list[MarketState]:
         """Read the markets, and publish how old their feeds are."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -15,7 +16,7 @@ from structlog.testing import capture_logs
 
 from perpool.evm import Contract, Evm
 from perpool.keeper.contracts import Contracts, KeeperError, MarketAddresses
-from perpool.keeper.journal import Parcel
+from perpool.keeper.journal import JournalError, Parcel
 from perpool.keeper.mailbox import Mailbox, MailboxError, Message, open_mailbox
 from perpool.keeper.model import (
     Funding,
@@ -387,12 +388,16 @@ class Lease:
     def __init__(self) -> None:
         self.ours = False
         self.said: str | None = None
+        self.released = 0
 
     def hold(self) -> bool:
         return self.ours
 
     def note(self) -> str | None:
         return self.said
+
+    def release(self) -> None:
+        self.released += 1
 
 
 class Recorded(EvmOutbox):
@@ -427,6 +432,40 @@ def test_submitter__stands_by_until_the_lease_is_his(setting: Setting) -> None:
     assert outbox.told == ["watch", ("adopt", "what he had in flight"), *offers]
     submitter.tick(NOW + 70)
     assert len(outbox.told) == 4
+
+
+def test_submitter__takes_over_what_was_announced_while_he_was_away(setting: Setting) -> None:
+    outbox, lease = Recorded(setting.evm), Lease()
+    submitter = setting.submitter(outbox)
+    submitter.lease = lease  # type: ignore[assignment]
+    lease.ours, lease.said = True, "ours"
+    for announced in ("ours", "ours", "another's", "another's"):
+        # as far as he can tell it has been his all the time
+        lease.said = announced
+        submitter.tick(NOW + 60)
+    assert outbox.told == [("adopt", "ours"), ("adopt", "another's")]
+
+
+def test_submitter__lets_go_of_the_lease_where_he_cannot_use_it(setting: Setting) -> None:
+    class Broken(Recorded):
+        broken = False
+
+        def step(self) -> None:
+            if self.broken:
+                raise JournalError("the disk is full")
+            super().step()
+
+    outbox, lease = Broken(setting.evm), Lease()
+    submitter = setting.submitter(outbox)
+    submitter.lease, lease.ours = lease, True  # type: ignore[assignment]
+    for broken, released in [(True, 0), (True, 0), (False, 0), (True, 0), (True, 0), (True, 1)]:
+        outbox.broken = broken
+        with pytest.raises(JournalError) if broken else nullcontext():
+            submitter.tick(NOW + 60)
+        assert (lease.released, submitter.active) == (released, released == 0)
+    outbox.broken = False
+    submitter.tick(NOW + 60)
+    assert (lease.released, submitter.active) == (1, True)
 
 
 @pytest.mark.parametrize("ahead", [7_200, -7_200])
