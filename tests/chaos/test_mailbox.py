@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -240,14 +242,17 @@ def test_messages_forged(running: World, record_property: Record) -> None:
             *(replace(m, report=replace(m.report, values=_more(m.report.values))) for m in real),
             *signed(contracts, 0, minute, contract=key("attacker").address),
             *signed(contracts, 1, minute, contract=contracts.funding_oracle)[1:],
-            # dated so that whoever believed it would keep silent for an age
-            *(_in_name(m, reporters[2]) for m in signed(contracts, "attacker", 2**39)),
         ]
         others = [
             replace(m, chain_id=1) for n in range(QUORUM) for m in signed(contracts, n, minute)
         ]
         insert(running, [each.to_json() for each in (*forged, *others)])
 
+    # who believed to have signed these would keep silent, until then or each time
+    minutes = [running.now + (n + 1) * MINUTE for n in range(7)]
+    future = [m for time in (*minutes, 2**39) for m in signed(contracts, "attacker", time)]
+    claims = [_in_name(each, reporter) for reporter in reporters for each in future]
+    insert(running, [each.to_json() for each in claims])
     with running.fault(), meddling(running, forge):
         running.run(minutes=2)
         for number in range(QUORUM):
@@ -401,13 +406,30 @@ def restarting(world: World, act: Callable[[], object], *, every: int) -> None:
 
 
 def test_redis_restarted__with_its_data(
-    over_redis: World, server: RedisServer, record_property: Record
+    over_redis: World,
+    server: RedisServer,
+    record_property: Record,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def go() -> None:
-        server.kill()
+    # it is back in less time than is tried for, however slow this machine
+    monkeypatch.setattr(redis_mailbox._PATIENTLY, "stop", tenacity.stop_after_delay(60))
+
+    def return_later() -> None:
+        time.sleep(0.2)
         server.start()
 
-    restarting(over_redis, go, every=1)
+    def go() -> None:
+        server.kill()
+        threads.append(threading.Thread(target=return_later))
+        threads[-1].start()
+
+    def wait() -> None:
+        for thread in threads:
+            thread.join()
+
+    threads: list[threading.Thread] = []
+    with meddling(over_redis, wait, place=QUORUM):
+        restarting(over_redis, go, every=1)
     finish(over_redis, record_property)
 
 

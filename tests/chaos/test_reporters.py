@@ -100,8 +100,10 @@ def finish(world: World, record: Record) -> None:
 
 
 def nothing_refused(world: World) -> None:
-    """Nobody failed, and nothing was tried that the chain would not take."""
+    """Nobody failed, nothing was tried that the chain would not take, and what it took is what the
+    submitter took it for."""
     [desk] = world.desks
+    assert {each.name for each in desk.events}.isdisjoint({"refused", "reverted", "unmet"})
     assert world.errors == desk.errors == []
     assert figure(desk.submitter.metrics, "rounds", outcome="refused") == 0
 
