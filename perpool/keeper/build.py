@@ -394,7 +394,12 @@ def _reporter(
 def build_panel(place: Place, section: ReporterSection) -> Panel:
     """The venues. Raises HistoryError and SourceError."""
     options: dict[str, Any] = {
-        "limits": Limits(section.limits.max_age, section.limits.max_skew, section.limits.max_rate),
+        "limits": Limits(
+            section.limits.max_age,
+            section.limits.max_skew,
+            section.limits.max_rate,
+            max_basis=section.limits.max_basis,
+        ),
         "timeout": section.timeout,
         "clock": place.clock,
     }

@@ -153,6 +153,7 @@ class LimitsSection(Section):
     max_age: Span = timedelta(minutes=2)
     max_skew: Span = timedelta(seconds=30)
     max_rate: dict[SourceName, Percent] = Field(default_factory=dict)
+    max_basis: Percent = Decimal("0.2")
 
 
 class ReporterSection(Section):

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from perpool.keeper.aggregate import aggregate
-from perpool.keeper.contracts import Contracts, KeeperError
+from perpool.keeper.contracts import Contracts
 from perpool.keeper.mailbox import Mailbox, Message
 from perpool.keeper.metrics import Metrics
 from perpool.keeper.model import Observation, Subject, Values
@@ -57,6 +57,7 @@ class Reporter:
         self.log = log or structlog.get_logger("perpool.keeper.reporter")
         self.values: list[Values] = []
         """What the last observation gave."""
+        self._observed_at = 0
         self._signed: dict[str, deque[int]] | None = None
         self._unposted: list[Message] = []
         self._left_out: dict[tuple[str, str], str] = {}
@@ -75,7 +76,9 @@ class Reporter:
         self._post()
         waiting = [each for each in self.signers if observed_at not in signed[each.address]]
         if waiting:
-            self.values = self.observe(observed_at)
+            if self._observed_at != observed_at:
+                self.values = self.observe(observed_at)
+                self._observed_at = observed_at
             self._report(waiting, observed_at, self.values)
 
     def observe(self, observed_at: int) -> list[Values]:
@@ -84,16 +87,6 @@ class Reporter:
         found = [self._value(each) for each in observations]
         self._log(observations, found)
         return found
-
-    def check_seats(self, now: int) -> None:
-        """Raises KeeperError unless every key is a reporter's of the funding oracle."""
-        seats = self.contracts.seats(now)[self.contracts.funding_oracle]
-        strangers = [each.address for each in self.signers if each.address not in seats.reporters]
-        if strangers:
-            raise KeeperError(
-                f"not a reporter of this deployment: {', '.join(strangers)}; leave the key out, or "
-                "have the owner register it"
-            )
 
     def _signed_by_us(self) -> dict[str, deque[int]]:
         """Observation times that each of our keys has signed for, the latest of them.

@@ -55,6 +55,9 @@ class Limits:
     default_max_rate: Decimal = Decimal("0.04")
     """For venues that neither names."""
     intervals: frozenset[timedelta] = INTERVALS
+    max_basis: Decimal = Decimal("0.2")
+    """How far a venue's mark price may be from its own index price, of the index: a venue that has
+    them further apart has lost one of them."""
 
     def cap(self, venue: str) -> Decimal:
         """The largest rate a settlement that a venue may say."""
@@ -82,6 +85,9 @@ def check(reading: Reading, now: int, limits: Limits) -> LeftOut | None:
         if abs(funding.rate) > cap:
             reason = f"its funding rate of {funding.rate:.6g} is beyond {cap} a settlement"
             return LeftOut(venue, reason, "rate cap")
+    index, mark = reading.index_price, reading.mark_price
+    if index is not None and mark is not None and abs(mark - index) > limits.max_basis * index:
+        return LeftOut(venue, f"its mark price {mark} is far from its index {index}", "basis")
     return None
 
 

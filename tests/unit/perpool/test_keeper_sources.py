@@ -27,10 +27,12 @@ def reading(
     hours: int = 8,
     *,
     price: str | None = "1.5",
+    mark: str | None = None,
     at: int | None = NOW,
 ) -> Reading:
     funding = None if rate is None else Funding(D(rate), timedelta(hours=hours))
-    return Reading(venue, funding, None if price is None else D(price), time=at)
+    prices = [None if each is None else D(each) for each in (price, mark)]
+    return Reading(venue, funding, *prices, time=at)
 
 
 class Scripted:
@@ -79,6 +81,11 @@ def panel(*venues: Scripted, timeout: float = 5, limits: Limits | None = None) -
         (reading("hyperliquid", "0.04", hours=1), None),
         (reading("hyperliquid", "0.0401", hours=1), "rate cap"),
         (reading("nobody knows it", "0.0401"), "rate cap"),
+        (reading(mark="1.8"), None),
+        (reading(mark="1.2"), None),
+        (reading(mark="1.801"), "basis"),
+        (reading(mark="1.199"), "basis"),
+        (reading(price=None, mark="1.801"), None),
         (reading(rate=None), None),
         (reading(price=None), None),
         (reading(rate=None, price=None), "no value"),
