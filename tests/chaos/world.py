@@ -135,8 +135,8 @@ class Stage:
     record: Record
 
     @classmethod
-    def set_up(cls, anvil: Anvil, folder: Path) -> Stage:
-        """Deploy two markets whose prices the reporters sign."""
+    def set_up(cls, anvil: Anvil, folder: Path, markets: Sequence[str] = MARKETS) -> Stage:
+        """Deploy markets whose prices the reporters sign."""
         chain = Chain.connect(anvil.endpoint)
         leg = {"min_debt": 10, "supply_cap": "none", "debt_cap": "none"}
         market = {
@@ -154,13 +154,13 @@ class Stage:
                 "uniswap": {"test": True},
                 "test_tokens": {
                     "USDT": {"decimals": 6, "kind": "usdt_like"},
-                    **{name: {"decimals": 18} for name in MARKETS},
+                    **{name: {"decimals": 18} for name in markets},
                 },
                 "reporters": {
                     "addresses": [key(f"reporter {n}").address for n in range(REPORTERS)],
                     "quorum": QUORUM,
                 },
-                "markets": {name: {"token": name} | market for name in MARKETS},
+                "markets": {name: {"token": name} | market for name in markets},
             }
         )
         owner = ChainSender(chain, chain.default)

@@ -1,7 +1,8 @@
-"""From HTTP to what reporters sign, against the same medians computed straight from the file.
+"""From HTTP to what reporters sign and to the average on chain, against the file itself.
 
 ccxt itself, unpatched, talks to exchanges that are a stand-in on loopback, which plays the recorded
-funding of three venues hour by hour. There is no chain in it.
+funding of three venues hour by hour. Medians and averages are computed once more straight from the
+file.
 """
 
 from __future__ import annotations
@@ -12,20 +13,28 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from perpool.anvil import Anvil
 from perpool.history import DAY, HOUR, find_data, parse_time, synthetic_market
 from perpool.keeper.aggregate import aggregate
+from perpool.keeper.local import LocalKeeper
 from perpool.keeper.model import Observation
 from perpool.keeper.sources import Panel, exchange_panel
+from perpool.reference.oracle import FundingFeed
+from perpool.reports import rate_units
+from tests.chaos.world import Stage, key
 from tests.exchanges import StandIn
 
 VENUES = ("binance", "bybit", "hyperliquid")
 MARKETS = ("APT", "BTC", "INJ", "TIA")
 START = parse_time("2026-02-19T04:00")
+BOUND = 10 * 10**9
+"""Of a feed as it is deployed, in 1e-9 a year."""
 HOURS = 36
 """At 16:00 bybit went from 8 hours to 1 for INJ, with -1 % in the settlement before; TIA has 4."""
 
@@ -175,3 +184,63 @@ def test_values__with_a_venue_down_for_some_hours(
             assert (found.median, found.venues) == (statistics.median(annual), len(annual))
             # and of too few there is none, rather than one made up
             assert (aggregate(observation, min_venues=3).funding is None) == bool(missing)
+
+
+# -- and on to the chain --
+
+FAULTS: Mapping[int, tuple[str, str, Mapping[str, object]]] = {
+    # hour -> exchange, what is wrong with it, details
+    6: ("bybit", "down", {}),
+    7: ("bybit", "html", {}),
+    12: ("binance", "lying", {"rate": "0.9"}),
+    13: ("hyperliquid", "null", {}),
+    18: ("hyperliquid", "slow", {"seconds": 30}),
+    24: ("binance", "limited", {}),
+    25: ("bybit", "stale", {}),
+    30: ("bybit", "truncated", {}),
+}
+
+
+def test_chain__the_average_of_the_file(exchanges: StandIn, rows: Rows, tmp_path: Path) -> None:
+    def clock() -> int:
+        return int(exchanges.time or 0)
+
+    panel = exchange_panel(
+        {venue: exchanges.options(venue) for venue in VENUES},
+        timeout=timedelta(seconds=2),
+        clock=clock,
+    )
+    with Anvil(timestamp=START - HOUR) as anvil:
+        stage = Stage.set_up(anvil, tmp_path, MARKETS)
+        chain, record = stage.chain, stage.record
+        chain.rpc("evm_setAutomine", True)
+        chain.set_balance(key("payer").address, 10**20)
+        oracle = chain.contract("FundingOracle", record.address("FundingOracle"))
+        reporters = [key(f"reporter {number}") for number in range(3)]
+        feeds = dict.fromkeys(MARKETS, FundingFeed(-BOUND, BOUND, DAY))
+        with LocalKeeper(
+            anvil.endpoint, record, panel, reporters, key("payer"), clock=clock, min_venues=2
+        ) as keeper:
+            for hour in range(HOURS):
+                now = START + hour * HOUR
+                exchanges.time = now
+                chain.mine(timestamp=now)
+                faulty, fault, details = FAULTS.get(hour, ("", "", {}))
+                if faulty:
+                    exchanges.fault(faulty, fault, **details)
+                outcome = keeper.round()
+                if faulty:
+                    exchanges.mend(faulty)
+                assert outcome.refused == ()
+                for market in MARKETS:
+                    said = running(rows, market, now).items()
+                    annual = [row.annual for venue, row in said if venue != faulty]
+                    rate = rate_units(statistics.median(annual))
+                    feeds[market] = feeds[market].fold(now, rate)
+                    found = oracle.feed(record.markets[market]["token"])
+                    assert found.observed_at == now
+                    assert found.median_wad == feeds[market].median * 10**9
+                    assert found.ema_wad == feeds[market].ema * 10**9
+                    for leg in ("reverse", "forward"):
+                        pool = chain.contract("ReversePool", record.markets[market][leg])
+                        assert pool.state().funding_wad == found.ema_wad
