@@ -261,10 +261,16 @@ class Contracts:
     def unmet(self, intents: Sequence[Intent], head: Head) -> list[Intent]:
         """Those of which the chain does not show the effect.
 
-        A round is there when its feed is as new, and if it is of the same time has its value. A
-        volatility observation leaves nothing of its own, so its receipt has to do.
+        A round is there when its feed is as new, and if it is of the same time has its value. What
+        leaves nothing of its own (a volatility observation), or is of a market that is not served
+        here (a predecessor may have served more), has to do with its receipt.
         """
-        asked = [each for each in intents if each.kind in ("funding", "price", "sync")]
+        asked = [
+            each
+            for each in intents
+            if each.kind == "sync"
+            or (each.kind in ("funding", "price") and each.subject in self.markets)
+        ]
         answers = self.reader.read([self._evidence(each) for each in asked], head)
         return [
             intent

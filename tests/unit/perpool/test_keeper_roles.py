@@ -498,3 +498,20 @@ def test_submitter__dry_run_says_each_thing_once(setting: Setting) -> None:
     said = [each["action"] for each in logs if each["event"] == "would send"]
     assert said == ["ReportPrice", "ReportFunding"]
     assert setting.oracle.funding(TOKENS["ADA"]) == (0, 0)
+
+
+# -- reading back --
+
+
+def test_unmet__what_the_chain_does_not_show(setting: Setting) -> None:
+    setting.reporter(0, 1, 2).tick(NOW + 60)
+    setting.submitter().tick(NOW + 60)
+    head = setting.contracts.reader.head()
+    there = Intent("funding", "ADA", NOW + 60, "219000000")
+    older = Intent("funding", "ADA", NOW, "1")
+    other = Intent("funding", "ADA", NOW + 60, "1")
+    newer = Intent("price", "ADA", NOW + 120, str(WAD))
+    unknown = Intent("price", "BTC", NOW + 120, str(WAD))
+    observed = Intent("observe", "ADA", NOW)
+    intents = [there, older, other, newer, unknown, observed]
+    assert setting.contracts.unmet(intents, head) == [other, newer]
