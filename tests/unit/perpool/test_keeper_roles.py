@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from perpool.evm import Contract, Evm
 from perpool.keeper.contracts import Contracts, MarketAddresses
-from perpool.keeper.journal import JournalError, Parcel
+from perpool.keeper.journal import Intent, JournalError, Parcel
 from perpool.keeper.mailbox import Mailbox, MailboxError, Message, open_mailbox
 from perpool.keeper.model import (
     Funding,
