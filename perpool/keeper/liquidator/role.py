@@ -344,7 +344,10 @@ class LiquidatorRole:
         for subject, each in left.items():
             self._rest(each, reasons[subject], head, "unprofitable")
         order = [chosen[each.subject] for each in candidates if each.subject in chosen]
-        return self._in_a_row(order, head), {subject: reasons[subject] for subject in left}
+        row = self._in_a_row(order, head)
+        if len(row) < len(order):
+            self.log.info("put off", accounts=len(order) - len(row), chosen=len(row))
+        return row, {subject: reasons[subject] for subject in left}
 
     def _appraise(
         self, candidates: Sequence[Candidate], size: int, head: Head
@@ -381,9 +384,10 @@ class LiquidatorRole:
         return Choice(candidate, appraisal, attempt)
 
     def _in_a_row(self, chosen: Sequence[Choice], head: Head) -> list[Choice]:
-        """Those that pay after the ones before them, which have moved the market.
+        """Those that fit and pay after the ones before them, which have moved the market.
 
-        The others fail, for the least that they have to bring.
+        The others fail, for the least that they have to bring. The first pays by itself, so
+        whatever becomes of the row, it is done.
         """
         if len(chosen) < 2:
             return list(chosen)
@@ -394,7 +398,7 @@ class LiquidatorRole:
                 case, first = each.candidate.case, each.appraisal
                 appraisal = case.appraise(first.proposal, gain, first.gas_cost)
                 found.append(replace(each, appraisal=appraisal))
-        return found
+        return found or [chosen[0]]
 
     # -- doing it --
 

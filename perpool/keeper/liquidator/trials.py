@@ -37,6 +37,10 @@ class Attempt:
     usdt: str
     token: str
 
+    @property
+    def tokens(self) -> tuple[str, str]:
+        return self.usdt, self.token
+
 
 @dataclass(frozen=True, slots=True)
 class Trials:
@@ -68,41 +72,56 @@ class Trials:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """Attempts with looks at all balances before, between and after them."""
+    """Attempts with looks at the balances that each may change, before and after it."""
 
     attempts: Sequence[Attempt]
-    tokens: list[str]
+    looks: list[list[str]]
+    """Tokens looked at before each attempt: those that none before it has looked at."""
     calls: list[tuple[str, bool, bytes]]
 
     @classmethod
     def of(cls, attempts: Sequence[Attempt], receiver: str) -> _Row:
-        tokens = sorted({token for each in attempts for token in (each.usdt, each.token)})
-        fitting = attempts[: (BATCH_CALLS - len(tokens)) // (len(tokens) + 1)]
-        looks = [
-            (token, False, bind("TestToken", token, "balanceOf", receiver).data) for token in tokens
-        ]
-        calls = list(looks)
-        for each in fitting:
-            calls += [(each.to, True, each.data), *looks]
-        return cls(fitting, tokens, calls)
+        """As many of the first as fit; one always does."""
+        looks: list[list[str]] = []
+        calls: list[tuple[str, bool, bytes]] = []
+        seen: set[str] = set()
+        for each in attempts:
+            fresh = [token for token in each.tokens if token not in seen]
+            more = [
+                *(_look(token, receiver) for token in fresh),
+                (each.to, True, each.data),
+                *(_look(token, receiver) for token in each.tokens),
+            ]
+            if len(calls) + len(more) > BATCH_CALLS:
+                break
+            looks.append(fresh)
+            calls += more
+            seen.update(fresh)
+        return cls(attempts[: len(looks)], looks, calls)
 
     def gains(self, answer: Any) -> list[Gain | str]:
         """By the multicall's results, or its Reverted."""
         if isinstance(answer, Reverted):
             return [str(answer)] * len(self.attempts)
         results = iter(answer)
-        before = self._balances(results)
+        balances: dict[str, int] = {}
         gains: list[Gain | str] = []
-        for each in self.attempts:
+        for each, fresh in zip(self.attempts, self.looks, strict=True):
+            balances |= _balances(fresh, results)
             made = next(results)
-            after = self._balances(results)
+            after = _balances(each.tokens, results)
             if made.success:
-                usdt, token = (after[name] - before[name] for name in (each.usdt, each.token))
+                usdt, token = (after[name] - balances[name] for name in each.tokens)
                 gains.append(Gain(usdt, token))
             else:
                 gains.append(_REASONS.reason(made.returnData) or "reverted without a reason")
-            before = after
+            balances |= after
         return gains
 
-    def _balances(self, results: Iterator[Any]) -> dict[str, int]:
-        return {token: int.from_bytes(next(results).returnData, "big") for token in self.tokens}
+
+def _look(token: str, receiver: str) -> tuple[str, bool, bytes]:
+    return token, False, bind("TestToken", token, "balanceOf", receiver).data
+
+
+def _balances(tokens: Sequence[str], results: Iterator[Any]) -> dict[str, int]:
+    return {token: int.from_bytes(next(results).returnData, "big") for token in tokens}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from structlog.testing import capture_logs
@@ -216,30 +217,48 @@ def scene(evm: Evm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     """Prices of 10 USDT; the borrower is unhealthy from 8.62 on, the shorter from 16 on."""
     nodes = EvmNodes(evm, monkeypatch)
     start = evm.block_number
-    market = deploy_market(evm)
+    return scene_of(evm, nodes, tmp_path, {"TKN": open_market(evm)}, start)
+
+
+def open_market(evm: Evm, usdt: Contract | None = None) -> Market:
+    """With lenders."""
+    market = deploy_market(evm, usdt=usdt)
     market.lend("USDT lender", usdt=market.usd(3_000_000))
     market.lend("token lender", tokens=market.tokens(100_000))
     calm(market)
-    record = Record(tmp_path / "record.json", "local", evm.chain_id)
+    return market
+
+
+def scene_of(
+    evm: Evm, nodes: EvmNodes, folder: Path, markets: Mapping[str, Market], start: int
+) -> Scene:
+    """Of several markets the first is the scene's own."""
+    first = next(iter(markets.values()))
+    record = Record(folder / "record.json", "local", evm.chain_id)
     for name, contract in (
         ("Liquidator", evm.deploy("Liquidator")),
-        ("UniswapV3Swapper", market.swapper),
+        ("UniswapV3Swapper", first.swapper),
     ):
         record.contracts[name] = {"address": contract.address}
-    record.markets["TKN"] = {
-        "token": market.token.address,
-        "usdt": market.usdt.address,
-        "price_oracle": market.oracle.address,
-        "reverse": market.reverse.address,
-        "forward": market.forward.address,
-        "route": [market.usdt.address, market.pool.fee, market.token.address],
-    }
-    pools = pools_of(nodes, record)
+    for symbol, market in markets.items():
+        record.markets[symbol] = {
+            "token": market.token.address,
+            "usdt": market.usdt.address,
+            "price_oracle": market.oracle.address,
+            "reverse": market.reverse.address,
+            "forward": market.forward.address,
+            "route": [market.usdt.address, market.pool.fee, market.token.address],
+        }
+    # each market here has a Uniswap of its own
+    pools = [
+        replace(each, swapper=markets[each.market].swapper.address)
+        for each in pools_of(nodes, record)
+    ]
     legs = {each.address: each.leg for each in pools}
-    follower = Follower(nodes, legs, tmp_path / "accounts.db", start=start, span=10**6)
+    follower = Follower(nodes, legs, folder / "accounts.db", start=start, span=10**6)
     sender, receiver = evm.account("liquidator"), evm.account("receiver")
     multicall = evm.deploy("Multicall")
-    return Scene(market, nodes, pools, follower, multicall, sender, receiver)
+    return Scene(first, nodes, pools, follower, multicall, sender, receiver)
 
 
 def borrow(
@@ -390,6 +409,47 @@ def test_tick__at_most_so_many_at_once(scene: Scene) -> None:
     assert (first.found, len(first.chosen)) == (9, 7)
     second = scene.tick(role)
     assert (second.found, len(second.chosen)) == (2, 2)
+
+
+def test_tick__a_crash_of_twelve_markets(
+    evm: Evm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logs: list[Any]
+) -> None:
+    """Some in each transaction until none is left, and what is put off is said."""
+    nodes = EvmNodes(evm, monkeypatch)
+    start = evm.block_number
+    markets: dict[str, Market] = {}
+    for number in range(12):
+        usdt = next((each.usdt for each in markets.values()), None)
+        markets[f"T{number:02}"] = market = open_market(evm, usdt)
+        market.borrow(collateral=market.tokens(1_000), usdt=market.usd(6_900))
+    scene = scene_of(evm, nodes, tmp_path, markets, start)
+    for market in markets.values():
+        market.set_price("8.4")
+    role = scene.role()
+    chosen = []
+    while (outcome := scene.tick(role)).found:
+        assert outcome.found == 12 - len(chosen)
+        assert outcome.chosen
+        chosen += [each.candidate.pool.market for each in outcome.chosen]
+    assert sorted(chosen) == list(markets)
+    assert scene.outcomes("reverse", "landed") == 12
+    [first, *_] = [each for each in logs if each["event"] == "put off"]
+    assert first["accounts"] == 12 - 5
+
+
+def test_tick__the_first_where_a_row_cannot_be_tried(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node has less gas for a call than the row takes."""
+    for number in range(2):
+        borrow(scene, f"borrower {number}")
+    scene.market.set_price("8.4")
+    role = scene.role()
+    role.trials = MagicMock(wraps=role.trials)
+    role.trials.in_a_row = lambda attempts, head: ["out of gas"] * len(attempts)
+    outcome = scene.tick(role)
+    assert (outcome.found, len(outcome.chosen)) == (2, 1)
+    assert scene.outcomes("reverse", "landed") == 1
 
 
 def test_tick__a_part_where_the_market_is_too_shallow_for_all(scene: Scene) -> None:
