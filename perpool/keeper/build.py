@@ -443,7 +443,8 @@ def _liquidator(
     follower = Follower(
         place.nodes,
         {each.address: each.leg for each in pools},
-        place.config.state_folder / ACCOUNTS,
+        # a dry run changes nothing
+        place.config.state_folder / ACCOUNTS if lane is not None else None,
         start=min(blocks, default=0),
     )
     place.closing.callback(follower.close)

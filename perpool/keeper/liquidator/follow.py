@@ -18,13 +18,14 @@ chain once more, so a file that is lost costs nothing but time.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import sqlite3
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 import structlog
 
@@ -117,15 +118,16 @@ class Progress:
 class Follower:
     """The positions of some pools of one chain, as of the newest `advance`.
 
-    `pools` maps addresses to legs; before the block `start` there were none of them. Raises
-    FollowError; what is wrong with the nodes is raised as it comes, and changes nothing.
+    `pools` maps addresses to legs; before the block `start` there were none of them. The file is
+    nobody else's until `close`; without a path, nothing is written. Raises FollowError; what is
+    wrong with the nodes is raised as it comes, and changes nothing.
     """
 
     def __init__(
         self,
         reader: Reader,
         pools: Mapping[str, Leg],
-        path: Path,
+        path: Path | None,
         *,
         start: int = 0,
         span: int = SPAN,
@@ -245,20 +247,40 @@ class Follower:
 
 
 class _Store:
-    """The file. Amounts are text: SQLite's integers end at 2**63."""
+    """The file, or memory. Amounts are text: SQLite's integers end at 2**63."""
 
-    def __init__(self, path: Path, chain_id: int, pools: Sequence[str], start: int) -> None:
+    def __init__(self, path: Path | None, chain_id: int, pools: Sequence[str], start: int) -> None:
         self.path = path
-        with self._faults():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        with contextlib.ExitStack() as opened, self._faults():
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                opened.enter_context(self._occupied(path))
+            self._db = sqlite3.connect(
+                path or ":memory:", isolation_level=None, check_same_thread=False
+            )
+            opened.callback(self._db.close)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             with self._writing() as db:
                 self._prepare(db, chain_id, pools, start)
+            self._opened = opened.pop_all()
 
     def close(self) -> None:
-        self._db.close()
+        self._opened.close()
+
+    @staticmethod
+    def _occupied(path: Path) -> IO[str]:
+        """A lock that ends with the process, however it ends."""
+        file = path.with_name(f"{path.name}.lock").open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise FollowError(
+                f"another keeper is using {path}: stop it first, or give this one a `state` of its "
+                "own"
+            ) from None
+        return file
 
     def scanned(self) -> int:
         return int(self._fact("scanned") or 0)

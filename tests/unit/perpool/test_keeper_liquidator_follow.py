@@ -441,6 +441,7 @@ def test_restart__after_a_crash_in_the_middle_of_writing(
     store._db = Crashing(store._db, statement)  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt):
         follower.advance(chain.head())
+    follower.close()
     again = follower_of(chain, path)
     assert set(known(again)) == {(REVERSE, ANNA)}
     assert again.advance(chain.head()).read == 2
@@ -466,6 +467,9 @@ class Crashing:
     def executemany(self, statement: str, *rest: Any) -> Any:
         self._count()
         return self.inner.executemany(statement, *rest)
+
+    def close(self) -> None:
+        self.inner.close()
 
     def _count(self) -> None:
         if self.left is not None:
@@ -493,6 +497,42 @@ def test_restart__with_another_pool(chain: ScriptedChain, path: Path) -> None:
     fourth = follower_of(chain, path)
     fourth.advance(chain.head())
     check(fourth, chain)
+
+
+def test_open__in_memory(chain: ScriptedChain, path: Path, tmp_path: Path) -> None:
+    """As in a dry run: nothing is written, whatever another does to the file."""
+    chain.mine({(REVERSE, ANNA): (100, 60)})
+    live = follower_of(chain, path)
+    live.advance(chain.head())
+    written = sorted(tmp_path.rglob("*"))
+    follower = Follower(chain, POOLS, None)
+    follower.advance(chain.head())
+    check(follower, chain)
+    assert sorted(tmp_path.rglob("*")) == written
+
+
+def test_open__while_another_has_it(chain: ScriptedChain, path: Path) -> None:
+    first = follower_of(chain, path)
+    with pytest.raises(FollowError, match=r"another keeper is using .*accounts.db: stop it first"):
+        follower_of(chain, path)
+    first.close()
+    follower_of(chain, path).close()
+
+
+def test_open__a_failure_leaves_it_to_others(chain: ScriptedChain, path: Path) -> None:
+    follower_of(chain, path).close()
+    chain.chain_id = 6
+    with pytest.raises(FollowError) as failure:
+        follower_of(chain, path)
+    chain.chain_id = 5
+    follower_of(chain, path).close()
+    assert failure.value
+
+
+def test_open__in_a_folder_of_somebody_else(chain: ScriptedChain, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FollowError, match="cannot be used"):
+        follower_of(chain, tmp_path / "file" / "accounts.db")
 
 
 def test_open__of_another_chain(chain: ScriptedChain, path: Path) -> None:

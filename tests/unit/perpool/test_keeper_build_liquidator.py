@@ -1,0 +1,54 @@
+"""How a configuration becomes a liquidator."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from perpool.deployment import Record
+from perpool.keeper import build
+from perpool.keeper.config import LiquidatorSection
+from perpool.keeper.liquidator.role import LiquidatorRole
+from perpool.keeper.metrics import Metrics
+
+MARKETS = ("ADA", "XRP")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A deployment of two markets in blocks 30 and 40, its oracles and tokens before them."""
+    monkeypatch.setattr(build, "pools_of", lambda nodes, record, symbols: [])
+    record = Record(tmp_path / "record.json", "local", 1)
+    record.contracts["USDT"] = {"address": "", "block": 3}
+    for symbol, block in zip(MARKETS, (30, 40), strict=True):
+        for leg in ("reverse", "forward"):
+            record.contracts[f"{symbol}.{leg}"] = {"address": "", "block": block}
+    record.markets = {each: {} for each in MARKETS}
+    with ExitStack() as closing:
+        yield SimpleNamespace(
+            config=SimpleNamespace(state_folder=tmp_path / "state"),
+            record=record,
+            contracts=SimpleNamespace(markets=dict.fromkeys(MARKETS)),
+            nodes=SimpleNamespace(chain_id=1, learn=lambda abi: None),
+            metrics=Metrics(),
+            closing=closing,
+        )
+
+
+def liquidator(place: Any, lane: Any = None, **settings: Any) -> LiquidatorRole:
+    section = LiquidatorSection(account="keystore:key.json", **{"ether_price": 2500} | settings)
+    return build._liquidator(place, section, "0x" + 40 * "1", lane)
+
+
+def test_accounts__in_a_file(place: Any) -> None:
+    liquidator(place, lane=SimpleNamespace())
+    assert (place.config.state_folder / build.ACCOUNTS).exists()
+
+
+def test_accounts__in_memory_in_a_dry_run(place: Any) -> None:
+    assert liquidator(place).outbox is None
+    assert not place.config.state_folder.exists()
