@@ -37,7 +37,13 @@ from perpool.keeper.fees import FeePolicy
 from perpool.keeper.journal import Intent, Journal
 from perpool.keeper.liquidator.follow import Follower
 from perpool.keeper.liquidator.profit import Policy as LiquidatorPolicy
-from perpool.keeper.liquidator.role import Ether, LiquidatorRole, pools_of, read_back
+from perpool.keeper.liquidator.role import (
+    Ether,
+    LiquidatorRole,
+    first_block,
+    pools_of,
+    read_back,
+)
 from perpool.keeper.mailbox import Lease, Mailbox, MailboxError, open_lease, open_mailbox
 from perpool.keeper.metrics import Health, Metrics
 from perpool.keeper.model import Policy
@@ -438,14 +444,14 @@ def _outbox(
 def _liquidator(
     place: Place, section: LiquidatorSection, sender: str, lane: Outbox | None
 ) -> LiquidatorRole:
-    pools = pools_of(place.nodes, place.record, list(place.contracts.markets))
-    blocks = [each["block"] for each in place.record.contracts.values() if "block" in each]
+    symbols = list(place.contracts.markets)
+    pools = pools_of(place.nodes, place.record, symbols)
     follower = Follower(
         place.nodes,
         {each.address: each.leg for each in pools},
         # a dry run changes nothing
         place.config.state_folder / ACCOUNTS if lane is not None else None,
-        start=min(blocks, default=0),
+        start=first_block(place.record, symbols),
     )
     place.closing.callback(follower.close)
     return LiquidatorRole(

@@ -52,3 +52,15 @@ def test_accounts__in_a_file(place: Any) -> None:
 def test_accounts__in_memory_in_a_dry_run(place: Any) -> None:
     assert liquidator(place).outbox is None
     assert not place.config.state_folder.exists()
+
+
+def test_start__of_the_first_pool(place: Any) -> None:
+    assert liquidator(place).follower.start == 30
+    place.contracts.markets.pop("ADA")
+    assert liquidator(place).follower.start == 40
+
+
+def test_start__unknown_for_one_of_them(place: Any) -> None:
+    """Its accounts may be older than all the others."""
+    del place.record.contracts["XRP.reverse"]["block"]
+    assert liquidator(place).follower.start == 0
