@@ -371,7 +371,14 @@ def build(place: Place, accounts: Accounts, *, dry_run: bool = False) -> Keeper:
             )
         )
     payers = {role: accounts[role][0].address for role in accounts if role != "reporter"}
-    watch = Watch(place.nodes, payers, lease, metrics=place.metrics, health=place.health)
+    watch = Watch(
+        place.nodes,
+        payers,
+        lease,
+        place.contracts if submitter is None else None,
+        metrics=place.metrics,
+        health=place.health,
+    )
     service = Service(
         [Duty(watch, WATCH_EVERY), *duties],
         clock=place.clock,
@@ -424,6 +431,7 @@ def _outbox(
     unmet: Callable[[Sequence[Intent], Head], Sequence[Intent]],
     announce: Callable[[str], None] | None = None,
 ) -> Outbox:
+    place.metrics.expect_lane(lane)
     least_tip = min(FeePolicy().min_tip, section.max_tip)
     fees = FeePolicy(max_fee=section.max_fee, min_tip=least_tip, max_tip=section.max_tip)
     return Outbox(
@@ -444,6 +452,7 @@ def _outbox(
 def _liquidator(
     place: Place, section: LiquidatorSection, sender: str, lane: Outbox | None
 ) -> LiquidatorRole:
+    place.metrics.expect_liquidations()
     symbols = list(place.contracts.markets)
     pools = pools_of(place.nodes, place.record, symbols)
     follower = Follower(

@@ -1,7 +1,7 @@
 """What the keeper tells those who watch it: figures for Prometheus, and whether it is well.
 
     metrics = Metrics()
-    metrics.feed_age.labels("funding", "ADA").set(30)
+    metrics.feed_observed.labels("funding", "ADA").set(now)
     metrics.text()                                      # what /metrics answers
 
     health = Health()
@@ -16,17 +16,41 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
+from perpool.keeper.model import MarketState, Policy
+
 PREFIX = "perpool_keeper_"
+FAILED = ("failed", "refused", "reverted", "short of funds", "unmet")
+"""What becomes of transactions that bring nothing."""
+REFUSED = (
+    "bad signature",
+    "equivocation",
+    "flood",
+    "from the future",
+    "malformed",
+    "too old",
+    "unknown contract",
+    "unknown reporter",
+    "unknown token",
+    "wrong length",
+)
+"""Why reports count for nothing."""
+ACTIONS = ("funding", "price", "sync", "observe")
+"""What a submitter sends."""
 
 
 class Metrics:
-    """All figures of one keeper, in a registry of its own. Labels are given in the order here."""
+    """All figures of one keeper, in a registry of its own. Labels are given in the order here.
+
+    A series is there from its first value on, and Prometheus sees no increase in that. What an
+    alert counts has to begin at 0: the methods with `expect` see to it. What ages is exported as
+    its time, so that it goes on ageing when nobody looks after it any more.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -62,8 +86,10 @@ class Metrics:
         self.refused_reports = self._counter(
             "refused_reports", "Reports in the mailbox that count for nothing, by reason.", "reason"
         )
-        self.report_age = self._gauge(
-            "report_age_seconds", "Age of a reporter's newest report in the mailbox.", "reporter"
+        self.report_observed = self._gauge(
+            "report_observed_timestamp_seconds",
+            "Observation time of a reporter's newest report in the mailbox, unix time.",
+            "reporter",
         )
         self.equivocations = self._counter(
             "equivocations",
@@ -73,13 +99,18 @@ class Metrics:
         self.mailbox_errors = self._counter("mailbox_errors", "Failures of the mailbox or lease.")
 
         # on chain
-        self.feed_age = self._gauge(
-            "feed_age_seconds", "Age of the newest value on chain.", "feed", "market"
+        self.feed_observed = self._gauge(
+            "feed_observed_timestamp_seconds",
+            "Observation time of the newest value on chain, unix time, 0 before the first.",
+            "feed",
+            "market",
         )
         self.feed_heartbeat = self._gauge(
             "feed_heartbeat_seconds", "Age at which a new value is due, changed or not.", "feed"
         )
-        self.rounds = self._counter("rounds", "Rounds of reports, by outcome.", "feed", "outcome")
+        self.rounds = self._counter(
+            "rounds", "Rounds and upkeep that the chain would not take.", "feed", "outcome"
+        )
         self.transactions = self._counter(
             "transactions", "Transactions of a lane, by outcome.", "lane", "outcome"
         )
@@ -113,8 +144,44 @@ class Metrics:
         # roles
         self.role_errors = self._counter("role_errors", "Ticks of a role that failed.", "role")
         self.role_ticked = self._gauge(
-            "role_ticked_timestamp_seconds", "When a role last ticked well, unix time.", "role"
+            "role_ticked_timestamp_seconds", "When a role last ticked well, or began.", "role"
         )
+        self._seated: set[str] = set()
+
+    def expect_role(self, role: str) -> None:
+        """A role begins."""
+        self.role_errors.labels(role)
+        self.role_ticked.labels(role).set_to_current_time()
+
+    def expect_lane(self, lane: str) -> None:
+        """Transactions will be sent in a lane."""
+        self.held.labels(lane)
+        self.in_flight_seconds.labels(lane)
+        self.replacements.labels(lane)
+        for outcome in FAILED:
+            self.transactions.labels(lane, outcome)
+
+    def expect_rounds(self) -> None:
+        """Reports will be read, and rounds of them sent."""
+        for reason in REFUSED:
+            self.refused_reports.labels(reason)
+        for action in ACTIONS:
+            self.rounds.labels(action, "refused")
+
+    def expect_liquidations(self) -> None:
+        """Liquidations will be tried."""
+        for leg in ("reverse", "forward"):
+            self.liquidations.labels(leg, "failed")
+
+    def seat(self, reporters: Iterable[str]) -> None:
+        """Who may report now. What there was of others is taken away."""
+        seated = set(reporters)
+        for each in seated - self._seated:
+            self.equivocations.labels(each)
+        for each in self._seated - seated:
+            self.equivocations.remove(each)
+            self.report_observed.remove(each)
+        self._seated = seated
 
     def text(self) -> bytes:
         """All figures in Prometheus' text format."""
@@ -125,6 +192,21 @@ class Metrics:
 
     def _gauge(self, name: str, help_: str, *labels: str) -> Gauge:
         return Gauge(PREFIX + name, help_, labels, registry=self.registry)
+
+
+def publish_feeds(
+    states: Iterable[MarketState], policy: Policy, metrics: Metrics, health: Health
+) -> None:
+    """Tell of when all feeds were observed, and of when they are due."""
+    for state in states:
+        times = {"funding": state.funding.observed_at}
+        if state.price is not None:
+            times["price"] = state.price.observed_at
+        for feed, observed_at in times.items():
+            heartbeat = policy.heartbeat(feed)
+            metrics.feed_observed.labels(feed, state.market).set(observed_at)
+            metrics.feed_heartbeat.labels(feed).set(heartbeat.total_seconds())
+            health.feed(feed, state.market, observed_at, heartbeat)
 
 
 @dataclass

@@ -74,6 +74,7 @@ class Service:
 
     def _run(self, duty: Duty, stop: threading.Event) -> None:
         self.health.expect(duty.role.name, duty.every)
+        self.metrics.expect_role(duty.role.name)
         while not stop.is_set():
             started = time.monotonic()
             self._tick(duty.role)
@@ -81,8 +82,7 @@ class Service:
 
     def _tick(self, role: Role) -> str | None:
         try:
-            now = self.clock()
-            role.tick(now)
+            role.tick(self.clock())
         except Exception as error:
             # whatever it is, the next tick is the remedy; who looks sees it in metric and health
             self.metrics.role_errors.labels(role.name).inc()
@@ -95,7 +95,7 @@ class Service:
             )
             self.log.debug("where it failed", role=role.name, exc_info=True)
             return str(error) or type(error).__name__
-        self.metrics.role_ticked.labels(role.name).set(now)
+        self.metrics.role_ticked.labels(role.name).set_to_current_time()
         self.health.ticked(role.name)
         self.health.trouble(f"journal of {role.name}", None)
         return None

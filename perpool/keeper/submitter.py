@@ -14,7 +14,7 @@ from perpool.keeper import decide
 from perpool.keeper.contracts import Contracts
 from perpool.keeper.journal import Intent, Parcel
 from perpool.keeper.mailbox import Lease, Mailbox, MailboxError, Message
-from perpool.keeper.metrics import Health, Metrics
+from perpool.keeper.metrics import Health, Metrics, publish_feeds
 from perpool.keeper.model import (
     Action,
     MarketState,
@@ -123,17 +123,27 @@ class Submitter:
         """By the chain, in this tick."""
         self._said: set[Intent] = set()
         """Refused and logged last."""
-        self._rehearsed: set[Intent] = set()
+        self._rehearsed: set[tuple[str, ...]] = set()
+        """Logged in a dry run, of what is still due."""
+        self._renewed = False
+        """Whether this tick has renewed the lease."""
+        self.metrics.expect_rounds()
+        if lease is not None:
+            self.metrics.lease_held.labels(self.name).set(False)
 
     def tick(self, now: int) -> Outcome:
         """Bring the chain up to date with the newest rounds, as far as that is possible now.
 
         Where that fails again and again, the lease is let go: a standby may be better off.
         """
+        self._renewed = False
         try:
             outcome = self._tick(now)
         except Exception:
             self._failures += 1
+            if not self._renewed and self.lease is not None:
+                # it runs out, and for all we know another has it
+                self.metrics.lease_held.labels(self.name).set(False)
             if self._failures >= FAILURES:
                 self._step_down()
             raise
@@ -144,7 +154,7 @@ class Submitter:
         head = self.contracts.reader.head()
         self.collect(self._time(head, now))
         if not self._hold():
-            self._look(head, now)
+            self._look(head)
             if self.outbox is not None:
                 self.outbox.watch()
             return Outcome()
@@ -155,7 +165,7 @@ class Submitter:
             self.outbox.step()
         for _ in range(TRANSACTIONS_A_TICK):
             head = self.contracts.reader.head()
-            states = self._look(head, now)
+            states = self._look(head)
             if self.outbox is not None and self.outbox.busy:
                 break
             actions = self._due(states, self._time(head, now))
@@ -176,6 +186,9 @@ class Submitter:
     def collect(self, time: int) -> None:
         """Take in what reporters have posted. `time` is that of the chain's next block."""
         self.collector.seats = self.contracts.seats(time)
+        # also where the mailbox is down
+        self._watch_reporters(time)
+        malformed = self.mailbox.refused
         messages, self._position = self.mailbox.read(self._position)
         while messages:
             for message in messages:
@@ -184,18 +197,28 @@ class Submitter:
                     self._note_refusal(message, refused)
             messages, self._position = self.mailbox.read(self._position)
         self._watch_reporters(time)
+        self._note_malformed(self.mailbox.refused - malformed)
         self.collector.prune(time)
-        if time >= self._pruned + PRUNE_SECONDS:
+        # another's mailbox may be looked at in a dry run, and is left as it is
+        if self.outbox is not None and time >= self._pruned + PRUNE_SECONDS:
             oldest = max(each.max_report_age for each in self.collector.seats.values())
             self.mailbox.prune(time - 2 * oldest)
             self._pruned = time
 
     def _watch_reporters(self, time: int) -> None:
-        """Publish how long each has been silent: since his newest report, or since we began."""
+        """Publish since when each is silent: since his newest report, or since we began."""
         self._began = self._began or time
-        for reporter in self.collector.seats[self.contracts.funding_oracle].reporters:
+        seated = {each for seats in self.collector.seats.values() for each in seats.reporters}
+        self.metrics.seat(seated)
+        for reporter in seated:
             newest = self.collector.newest.get(reporter, self._began)
-            self.metrics.report_age.labels(reporter).set(time - newest)
+            self.metrics.report_observed.labels(reporter).set(newest)
+
+    def _note_malformed(self, count: int) -> None:
+        """Entries that the mailbox has skipped."""
+        if count > 0:
+            self.metrics.refused_reports.labels("malformed").inc(count)
+            self.log.warning("report refused", reason="malformed", count=count)
 
     def _note_refusal(self, message: Message, reason: str) -> None:
         report = message.report
@@ -223,6 +246,8 @@ class Submitter:
         reports = decide.reports(states, self._rounds(time), self.policy)
         fresh = [each for each in reports if self._is_new(each)]
         upkeep = decide.upkeep(states, time) if self.sync else []
+        # what is no longer due is news when it is due again
+        self._rehearsed &= {key for each in (*reports, *upkeep) for key in self._keys(each)}
         small = [each for each in upkeep if self._is_new(each)]
         prices: list[Action] = [each for each in fresh if isinstance(each, ReportPrice)]
         funding: list[Action] = [each for each in fresh if isinstance(each, ReportFunding)]
@@ -240,7 +265,9 @@ class Submitter:
     def _is_new(self, action: Action) -> bool:
         """Not under way, and not done as far as the journal knows."""
         intents = self._parcel(action).intents
-        if not self._refused.isdisjoint(intents) or not self._rehearsed.isdisjoint(intents):
+        if not self._refused.isdisjoint(intents):
+            return False
+        if not self._rehearsed.isdisjoint(self._keys(action)):
             return False
         return self.outbox is None or not any(self.outbox.knows(each) for each in intents)
 
@@ -297,9 +324,17 @@ class Submitter:
         return min(times) + (ahead if abs(ahead) > IDLE_SECONDS else 0)
 
     def _rehearse(self, found: Sequence[tuple[Action, Parcel]]) -> None:
-        for action, parcel in found:
-            self._rehearsed.update(parcel.intents)
+        for action, _ in found:
+            self._rehearsed |= self._keys(action)
             self.log.info("would send", **facts(action))
+
+    def _keys(self, action: Action) -> set[tuple[str, ...]]:
+        """What an action is known by as long as it is due. An observation has no time of its own:
+        it is due now, whenever that is."""
+        return {
+            (each.kind, each.subject, "" if each.kind == "observe" else str(each.time))
+            for each in self._parcel(action).intents
+        }
 
     # -- around it --
 
@@ -313,7 +348,8 @@ class Submitter:
         if self.lease is None or self.outbox is None:
             self.active = True
             return True
-        holds = self.lease.hold()
+        holds = self._renewed = self.lease.hold()
+        self.metrics.lease_held.labels(self.name).set(holds)
         if holds:
             # also where we never noticed that another had it meanwhile
             note = self.lease.note()
@@ -323,7 +359,6 @@ class Submitter:
         if holds != self.active:
             self.log.info("active" if holds else "standing by")
         self.active = holds
-        self.metrics.lease_held.labels(self.name).set(holds)
         return holds
 
     def _step_down(self) -> None:
@@ -338,20 +373,11 @@ class Submitter:
         with contextlib.suppress(MailboxError):
             self.lease.release()
 
-    def _look(self, head: Head, now: int) -> list[MarketState]:
-        """Read the markets, and publish how old their feeds are."""
+    def _look(self, head: Head) -> list[MarketState]:
+        """Read the markets, and publish when their feeds were observed."""
         self.states = self.contracts.states(head)
-        for state in self.states:
-            self._publish("funding", state.market, state.funding.observed_at, now)
-            if state.price is not None:
-                self._publish("price", state.market, state.price.observed_at, now)
+        publish_feeds(self.states, self.policy, self.metrics, self.health)
         return self.states
-
-    def _publish(self, feed: str, market: str, observed_at: int, now: int) -> None:
-        heartbeat = self.policy.heartbeat(feed)
-        self.metrics.feed_age.labels(feed, market).set(now - observed_at)
-        self.metrics.feed_heartbeat.labels(feed).set(heartbeat.total_seconds())
-        self.health.feed(feed, market, observed_at, heartbeat)
 
 
 def next_block_time(head: Head, now: int) -> int:

@@ -1,8 +1,8 @@
-"""The role that looks after the keeper itself: nodes, lease, and ether."""
+"""The role that looks after the keeper itself: nodes, lease, ether, and feeds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -10,7 +10,8 @@ import structlog
 
 from perpool.chain import ChainError
 from perpool.keeper.mailbox import Lease, MailboxError
-from perpool.keeper.metrics import Health, Metrics
+from perpool.keeper.metrics import Health, Metrics, publish_feeds
+from perpool.keeper.model import MarketState, Policy
 from perpool.keeper.nodes import Head
 
 LITTLE = Decimal("0.01")
@@ -26,10 +27,17 @@ class Nodes(Protocol):
         """Wei."""
 
 
+class Markets(Protocol):
+    """What stands on chain; `contracts.Contracts` is one."""
+
+    def states(self, head: Head) -> Sequence[MarketState]: ...
+
+
 class Watch:
     """Tells health and metrics what no other role would: that nothing can be known any more.
 
-    `payers` are accounts by role, `lease` that of the submitter, if there is one.
+    `payers` are accounts by role, `lease` that of the submitter, if there is one. `markets` are
+    those whose feeds it reads, for a keeper without a submitter, which reads them itself.
     """
 
     name = "watch"
@@ -39,6 +47,7 @@ class Watch:
         nodes: Nodes,
         payers: Mapping[str, str],
         lease: Lease | None,
+        markets: Markets | None = None,
         *,
         metrics: Metrics,
         health: Health,
@@ -47,6 +56,7 @@ class Watch:
         self.nodes = nodes
         self.payers = dict(payers)
         self.lease = lease
+        self.markets = markets
         self.metrics = metrics
         self.health = health
         self.log = log or structlog.get_logger("perpool.keeper.watch")
@@ -64,6 +74,9 @@ class Watch:
                 ether = Decimal(self.nodes.balance(address, head)).scaleb(-18)
                 self.metrics.balance.labels(address).set(float(ether))
                 self._warn(role, address, ether)
+            if self.markets is not None:
+                states = self.markets.states(head)
+                publish_feeds(states, Policy(), self.metrics, self.health)
         except ChainError as error:
             self.health.trouble("nodes", str(error))
         else:

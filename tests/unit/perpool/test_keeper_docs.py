@@ -19,8 +19,8 @@ from pydantic import BaseModel
 
 from perpool.cli import cli
 from perpool.keeper.config import PREFIX, KeeperConfig, load_config
+from perpool.keeper.metrics import FAILED, Metrics
 from perpool.keeper.metrics import PREFIX as METRIC
-from perpool.keeper.metrics import Metrics
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -186,6 +186,20 @@ def labels_of(name: str) -> set[str]:
 def test_alerts__each_has_a_page_of_the_runbook() -> None:
     headings = re.findall(r"^### (\w+)$", GUIDE, re.M)
     assert [each["alert"] for each in alerts()] == headings
+
+
+def test_alerts__outcomes_that_they_count_begin_at_0() -> None:
+    [fails] = [each["expr"] for each in alerts() if each["alert"] == "TransactionsFail"]
+    outcomes = re.search(r'outcome=~"(.*?)"', fails)
+    assert outcomes is not None
+    assert sorted(outcomes[1].split("|")) == sorted(FAILED)
+
+
+def test_alerts__ages_grow_also_when_nobody_looks() -> None:
+    used = {name for each in alerts() for name in re.findall(rf"{METRIC}\w+", each["expr"])}
+    assert {each for each in used if "_age_" in each} == set()
+    for name in [each for each in used if each.endswith("_timestamp_seconds")]:
+        assert all(f"time() - {name}" in each["expr"] for each in alerts() if name in each["expr"])
 
 
 # -- the guide --

@@ -61,15 +61,15 @@ def test_metrics__every_one_is_explained() -> None:
 
 def test_metrics__text_can_be_read_back() -> None:
     metrics = Metrics()
-    metrics.feed_age.labels("funding", "ADA").set(30)
+    metrics.feed_observed.labels("funding", "ADA").set(NOW)
     metrics.left_out.labels("ADA", "okx", "stale").inc()
     samples = {
         (sample.name, *sorted(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(metrics.text().decode())
         for sample in family.samples
     }
-    age = (PREFIX + "feed_age_seconds", ("feed", "funding"), ("market", "ADA"))
-    assert samples[age] == 30
+    observed = PREFIX + "feed_observed_timestamp_seconds"
+    assert samples[observed, ("feed", "funding"), ("market", "ADA")] == NOW
     left_out = (PREFIX + "left_out_total", ("kind", "stale"), ("market", "ADA"), ("venue", "okx"))
     assert samples[left_out] == 1
 
@@ -79,6 +79,48 @@ def test_metrics__each_has_its_own_registry() -> None:
     first.journal_errors.inc()
     assert b"journal_errors_total 1.0" in first.text()
     assert b"journal_errors_total 0.0" in second.text()
+
+
+def values(metrics: Metrics, name: str, label: str) -> dict[str, float]:
+    """A figure's values by one of its labels."""
+    return {
+        sample.labels[label]: sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == PREFIX + name
+    }
+
+
+def test_expect__what_alerts_count_begins_at_0() -> None:
+    metrics = Metrics()
+    metrics.expect_role("reporter")
+    metrics.expect_lane("submitter")
+    metrics.expect_rounds()
+    metrics.expect_liquidations()
+    assert values(metrics, "role_errors_total", "role") == {"reporter": 0}
+    assert values(metrics, "role_ticked_timestamp_seconds", "role")["reporter"] > NOW
+    assert values(metrics, "held", "lane") == {"submitter": 0}
+    assert values(metrics, "in_flight_seconds", "lane") == {"submitter": 0}
+    assert values(metrics, "transactions_total", "outcome") == dict.fromkeys(
+        ["failed", "refused", "reverted", "short of funds", "unmet"], 0
+    )
+    assert values(metrics, "rounds_total", "feed") == dict.fromkeys(
+        ["funding", "price", "sync", "observe"], 0
+    )
+    assert values(metrics, "liquidations_total", "leg") == {"reverse": 0, "forward": 0}
+    assert values(metrics, "refused_reports_total", "reason")["malformed"] == 0
+
+
+def test_seat__whoever_is_there_can_be_counted_and_nobody_else_is_shown() -> None:
+    metrics = Metrics()
+    metrics.seat(["0x1", "0x2"])
+    for each in ("0x1", "0x2"):
+        metrics.report_observed.labels(each).set(NOW)
+    metrics.equivocations.labels("0x1").inc()
+    assert values(metrics, "equivocations_total", "reporter") == {"0x1": 1, "0x2": 0}
+    metrics.seat(["0x1", "0x3"])
+    assert values(metrics, "equivocations_total", "reporter") == {"0x1": 1, "0x3": 0}
+    assert set(values(metrics, "report_observed_timestamp_seconds", "reporter")) == {"0x1"}
 
 
 # -- health: roles --

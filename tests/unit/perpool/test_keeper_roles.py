@@ -8,20 +8,24 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from eth_account.signers.local import LocalAccount
 from structlog.testing import capture_logs
 
 from perpool.evm import Contract, Evm
-from perpool.keeper.contracts import Contracts, MarketAddresses
+from perpool.keeper import decide
+from perpool.keeper.contracts import Contracts, MarketAddresses, bind
 from perpool.keeper.journal import Intent, JournalError, Parcel
 from perpool.keeper.mailbox import Mailbox, MailboxError, Message, open_mailbox
+from perpool.keeper.mailbox.sqlite import SqliteMailbox
+from perpool.keeper.metrics import REFUSED
 from perpool.keeper.model import (
     Funding,
     LeftOut,
     Observation,
+    ObservePrice,
     Reading,
     ReportFunding,
     ReportPrice,
@@ -364,6 +368,13 @@ def test_submitter__refused_by_the_chain(setting: Setting) -> None:
     assert submitter.tick(NOW + 85) == Outcome()
 
 
+def figure(submitter: Submitter, name: str, *labels: str) -> float:
+    """A figure of his that is there already."""
+    metric = getattr(submitter.metrics, name)
+    found = metric._metrics[labels]  # labels() would make it
+    return float(found._value.get())
+
+
 def test_submitter__publishes_who_is_silent(setting: Setting) -> None:
     submitter = setting.submitter()
     setting.reporter(0).tick(NOW + 60)
@@ -371,11 +382,72 @@ def test_submitter__publishes_who_is_silent(setting: Setting) -> None:
     setting.warp(NOW + 120)
     setting.reporter(1).tick(NOW + 120)
     submitter.tick(NOW + 130)
-    ages = [
-        submitter.metrics.report_age.labels(each.address)._value.get() for each in setting.keys[:3]
-    ]
+    newest = [figure(submitter, "report_observed", each.address) for each in setting.keys[:3]]
     # the third has never spoken, and is waited for since the first tick
-    assert ages == [60, 0, 60]
+    assert newest == [NOW + 60, NOW + 120, NOW + 60]
+
+
+def test_submitter__who_lost_his_seat_is_no_longer_waited_for(setting: Setting) -> None:
+    submitter = setting.submitter()
+    submitter.tick(NOW + 60)
+    stays, leaves = setting.keys[0].address, setting.keys[2].address
+    others = [each.address for each in reporter_keys(8)[4:6]]
+    for contract in (setting.oracle, setting.feed):
+        contract.set_reporters(ordered([stays, *others]), 3)
+    setting.contracts.forget_seats()
+    submitter.tick(NOW + 65)
+    assert [figure(submitter, "equivocations", each) for each in (stays, *others)] == [0, 0, 0]
+    for name in ("report_observed", "equivocations"):
+        assert (leaves,) not in getattr(submitter.metrics, name)._metrics
+
+
+def test_submitter__waits_for_reporters_also_where_the_mailbox_is_down(setting: Setting) -> None:
+    class Down:
+        refused = 0
+
+        def read(self, after: str | None) -> None:
+            raise MailboxError("down")
+
+    submitter = setting.submitter()
+    submitter.mailbox = Down()  # type: ignore[assignment]
+    with pytest.raises(MailboxError):
+        submitter.tick(NOW + 60)
+    assert figure(submitter, "report_observed", setting.keys[0].address) == NOW + 60
+
+
+def test_submitter__publishes_when_feeds_were_observed(setting: Setting) -> None:
+    submitter = setting.submitter()
+    submitter.tick(NOW + 60)
+    assert figure(submitter, "feed_observed", "price", "ADA") == 0
+    setting.reporter(0, 1, 2).tick(NOW + 60)
+    submitter.tick(NOW + 60)
+    for feed, market in (("price", "ADA"), ("funding", "ADA"), ("funding", "XRP")):
+        assert figure(submitter, "feed_observed", feed, market) == NOW + 60
+    assert ("price", "XRP") not in submitter.metrics.feed_observed._metrics
+    # it grows old also where nobody can look
+    assert submitter.health.check(NOW + 60 + 3_600 + 601)
+
+
+def test_submitter__counts_what_is_malformed(setting: Setting) -> None:
+    database = cast(SqliteMailbox, setting.mailbox)._database
+    with database.transaction() as cursor:
+        insert = "INSERT INTO message (chain_id, observed_at, body) VALUES (?, ?, ?)"
+        for body in (b"{}", b"no JSON"):
+            cursor.execute(insert, (setting.evm.chain_id, NOW, body))
+    submitter = setting.submitter()
+    with capture_logs() as logs:
+        for _ in range(2):
+            submitter.tick(NOW + 60)
+    assert figure(submitter, "refused_reports", "malformed") == 2
+    assert [(each["event"], each["reason"], each["count"]) for each in logs] == [
+        ("report refused", "malformed", 2)
+    ]
+
+
+def test_submitter__every_reason_is_counted_from_0(setting: Setting) -> None:
+    submitter = setting.submitter()
+    assert [figure(submitter, "refused_reports", each) for each in REFUSED] == [0] * len(REFUSED)
+    assert figure(submitter, "rounds", "funding", "refused") == 0
 
 
 class Lease:
@@ -464,6 +536,42 @@ def test_submitter__lets_go_of_the_lease_where_he_cannot_use_it(setting: Setting
     assert (lease.released, submitter.active) == (1, True)
 
 
+def test_submitter__says_at_once_that_the_lease_is_not_renewed(setting: Setting) -> None:
+    class Away(Lease):
+        away = False
+
+        def hold(self) -> bool:
+            if self.away:
+                raise MailboxError("redis is away")
+            return self.ours
+
+    lease = Away()
+    submitter = Submitter(
+        setting.contracts,
+        setting.mailbox,
+        EvmOutbox(setting.evm),
+        lease=lease,  # type: ignore[arg-type]
+    )
+    assert figure(submitter, "lease_held", "submitter") == 0
+    for ours, away, held in [(1, 0, 1), (0, 0, 0), (1, 0, 1), (1, 1, 0), (1, 0, 1)]:
+        lease.ours, lease.away = bool(ours), bool(away)
+        with pytest.raises(MailboxError) if away else nullcontext():
+            submitter.tick(NOW + 60)
+        assert figure(submitter, "lease_held", "submitter") == held
+
+    class Down:
+        refused = 0
+
+        def read(self, after: str | None) -> None:
+            raise MailboxError("down")
+
+    submitter.mailbox = Down()  # type: ignore[assignment]
+    with pytest.raises(MailboxError):
+        submitter.tick(NOW + 60)
+    # nothing was asked of it
+    assert figure(submitter, "lease_held", "submitter") == 0
+
+
 @pytest.mark.parametrize("ahead", [7_200, -7_200])
 def test_submitter__its_clock_is_hours_off(setting: Setting, ahead: int) -> None:
     outbox = Recorded(setting.evm)
@@ -498,6 +606,58 @@ def test_submitter__dry_run_says_each_thing_once(setting: Setting) -> None:
     said = [each["action"] for each in logs if each["event"] == "would send"]
     assert said == ["ReportPrice", "ReportFunding"]
     assert setting.oracle.funding(TOKENS["ADA"]) == (0, 0)
+
+
+def test_submitter__dry_run_leaves_the_mailbox_as_it_is(setting: Setting) -> None:
+    setting.reporter(0, 1, 2).tick(NOW + 60)
+    later = NOW + 60 + 10 * 3_600
+    setting.warp(later)
+    submitter = setting.submitter()
+    outbox, submitter.outbox = submitter.outbox, None
+    submitter.tick(later)
+    assert len(setting.posted()) == 6
+    submitter.outbox = outbox
+    submitter.tick(later)
+    assert setting.posted() == []
+
+
+def test_submitter__dry_run_remembers_what_is_due_only(setting: Setting) -> None:
+    reporter, submitter = setting.reporter(0, 1, 2), setting.submitter()
+    submitter.outbox = None
+    kept = []
+    for minute in range(1, 30):
+        setting.warp(NOW + minute * 60)
+        reporter.tick(NOW + minute * 60)
+        submitter.tick(NOW + minute * 60)
+        kept.append(len(submitter._rehearsed))
+    # two markets' funding and a price
+    assert kept == [3] * 29
+
+
+def test_submitter__dry_run_says_once_that_an_observation_is_due(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due = False
+    call = bind("PriceFeed", setting.feed.address, "spacing")
+    monkeypatch.setattr(
+        decide, "upkeep", lambda _, time: [ObservePrice("ADA", time)] if due else []
+    )
+    monkeypatch.setattr(
+        setting.contracts,
+        "observe_price",
+        lambda action: Parcel((Intent("observe", "ADA", action.time),), call.to, call.data),
+    )
+    submitter = setting.submitter()
+    submitter.outbox = None
+    said = []
+    for second in range(6):
+        due = second != 3
+        setting.warp(NOW + 60 + second)
+        with capture_logs() as logs:
+            submitter.tick(NOW + 60 + second)
+        said += [(second, each["action"]) for each in logs if each["event"] == "would send"]
+    # and again where it was not due meanwhile: somebody has sent it
+    assert said == [(0, "ObservePrice"), (4, "ObservePrice")]
 
 
 # -- reading back --

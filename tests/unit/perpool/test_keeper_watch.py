@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from perpool.keeper.mailbox import LeaseState, MailboxError
 from perpool.keeper.metrics import Health, Metrics
+from perpool.keeper.model import FundingFeed, MarketState, PriceRound
 from perpool.keeper.nodes import Head, NodesError
 from perpool.keeper.watch import Watch
 
@@ -44,6 +45,15 @@ class Lease:
         if self.away:
             raise MailboxError("redis is away")
         return None
+
+
+class Markets:
+    """One, whose feeds were observed NOW and a quarter of an hour before."""
+
+    def states(self, head: Head) -> list[MarketState]:
+        assert head == HEAD
+        funding, price = FundingFeed(0, 0, 0, 0, NOW), PriceRound(1, NOW - 900, False, 60)
+        return [MarketState("ADA", "0x2", "0x3", funding, price, (), False)]
 
 
 @pytest.fixture
@@ -98,6 +108,22 @@ def test_tick__little_ether_is_said_once_each_time(watch: Watch, nodes: Nodes) -
             watch.tick(NOW)
     assert [(each["event"], each["account"]) for each in logs] == [("little ether", GAS)] * 2
     assert logs[0]["ether"] == "0.009999999999999999"
+
+
+def test_tick__feeds_where_there_is_no_submitter(nodes: Nodes) -> None:
+    watch = Watch(nodes, {}, None, Markets(), metrics=Metrics(), health=Health())
+    watch.tick(NOW)
+    assert watch.metrics.feed_observed.labels("funding", "ADA")._value.get() == NOW
+    assert watch.metrics.feed_observed.labels("price", "ADA")._value.get() == NOW - 900
+    assert watch.metrics.feed_heartbeat.labels("price")._value.get() == 1_800
+    nodes.down = True
+    watch.tick(NOW)
+    # they become overdue while nobody can look
+    reasons = watch.health.check(NOW + 1_501)
+    assert reasons == [
+        "price of ADA: 2401 s old, due every 1800 s",
+        "nodes: no node answers",
+    ]
 
 
 def test_tick__without_a_lease_or_payers(nodes: Nodes) -> None:
