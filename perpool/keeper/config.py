@@ -39,7 +39,7 @@ from pydantic_settings import (
 
 from perpool.deployment.config import LOCAL_CHAINS, TEST_CHAINS
 from perpool.keeper.signing import AccountSpec, parse_account
-from perpool.keeper.sources import EXCHANGES
+from perpool.keeper.sources import EXCHANGES, SYNTHETIC
 from perpool.sdk.client import deployments_folder
 from perpool.settings import (
     Address,
@@ -59,6 +59,8 @@ from perpool.toml_lines import Place
 
 PREFIX = "PERPOOL_KEEPER_"
 HISTORY = "history"
+PAST = (HISTORY, SYNTHETIC)
+"""Sources that are not of the present."""
 SHORTEST_KEY = 16
 """Characters of a part of a URL that is long enough to be a key."""
 PRIVATE_OPTION = re.compile(r"(?i)api_?key|secret|password|uid|login|token|(private|wallet).*")
@@ -112,8 +114,8 @@ def _listen(value: Any) -> Any:
 
 
 def _source(value: str) -> str:
-    if value != HISTORY and value not in EXCHANGES:
-        known = [*EXCHANGES, HISTORY]
+    known = [*EXCHANGES, *PAST]
+    if value not in known:
         raise ValueError(f"there is no such source; {closest(value, known)} ({', '.join(known)})")
     return value
 
@@ -153,7 +155,7 @@ class LimitsSection(Section):
     max_age: Span = timedelta(minutes=2)
     max_skew: Span = timedelta(seconds=30)
     max_rate: dict[SourceName, Percent] = Field(default_factory=dict)
-    max_basis: Percent = Decimal("0.2")
+    max_basis: Percent = Decimal("0.5")
 
 
 class ReporterSection(Section):
@@ -176,11 +178,19 @@ class ReporterSection(Section):
     def least_venues(self) -> int:
         """Fewer than this, and nothing is signed; of history one, unless it is asked for more."""
         is_set = "min_venues" in self.model_fields_set
-        return 1 if HISTORY in self.sources and not is_set else self.min_venues
+        return 1 if self.is_of_the_past and not is_set else self.min_venues
+
+    @property
+    def is_of_the_past(self) -> bool:
+        """Whether its values are recorded or made up."""
+        return any(each in PAST for each in self.sources)
 
     def faults_of_sources(self) -> Iterator[str]:
-        if HISTORY in self.sources and len(self.sources) > 1:
-            yield "sources: history is of the past and exchanges of the present: choose one of them"
+        if self.is_of_the_past and len(self.sources) > 1:
+            yield (
+                "sources: history is of the past, a synthetic market of no time, and exchanges are "
+                "of the present: choose one of them"
+            )
         if len(set(self.sources)) < len(self.sources):
             yield "sources: names one of them twice"
         unread = sorted(set(self.exchange) - set(self.sources))
@@ -193,7 +203,7 @@ class ReporterSection(Section):
             yield 'data: is read by sources = ["history"] only'
 
     def faults_of_venues(self) -> Iterator[str]:
-        if HISTORY not in self.sources and self.least_venues > len(self.sources):
+        if not self.is_of_the_past and self.least_venues > len(self.sources):
             yield (
                 f"min_venues: there are {len(self.sources)} sources, and {self.least_venues} are "
                 "asked for: name more of them"
@@ -378,9 +388,15 @@ class KeeperConfig(Section, BaseSettings):
 
     def unfit(self, chain_id: int) -> list[str]:
         """What this configuration must not do on a chain of real money."""
+        faults = []
+        if chain_id not in LOCAL_CHAINS and self.reporter and SYNTHETIC in self.reporter.sources:
+            faults.append(
+                "reporter.sources: a synthetic market is for local chains; nothing may be reported "
+                "of it elsewhere"
+            )
         if chain_id in TEST_CHAINS:
-            return []
-        faults = [
+            return faults
+        faults += [
             f"{role}.account: anybody has the key of {spec.where}; use an account of your own"
             for role, spec in self._specs()
             if spec.is_public
@@ -402,11 +418,7 @@ class KeeperConfig(Section, BaseSettings):
                 "Whoever gets into this machine has all of them, and the quorum protects nothing: "
                 "run one reporter a machine, each of another person"
             )
-        if (
-            self.reporter
-            and HISTORY not in self.reporter.sources
-            and self.reporter.least_venues < 3
-        ):
+        if self.reporter and not self.reporter.is_of_the_past and self.reporter.least_venues < 3:
             lines.append(
                 "reporter.min_venues: a median of less than three venues is moved by one of them"
             )

@@ -55,7 +55,7 @@ class Limits:
     default_max_rate: Decimal = Decimal("0.04")
     """For venues that neither names."""
     intervals: frozenset[timedelta] = INTERVALS
-    max_basis: Decimal = Decimal("0.2")
+    max_basis: Decimal = Decimal("0.5")
     """How far a venue's mark price may be from its own index price, of the index: a venue that has
     them further apart has lost one of them."""
 
