@@ -52,7 +52,14 @@ from perpool.keeper.outbox import Outbox
 from perpool.keeper.reporter import Reporter
 from perpool.keeper.service import Duty, Service
 from perpool.keeper.signing import Account, open_account
-from perpool.keeper.sources import Limits, Panel, exchange_panel, history_panel
+from perpool.keeper.sources import (
+    SYNTHETIC,
+    Limits,
+    Panel,
+    exchange_panel,
+    history_panel,
+    synthetic_panel,
+)
 from perpool.keeper.submitter import IDLE_SECONDS, Submitter
 from perpool.keeper.watch import Watch
 
@@ -270,7 +277,7 @@ class Keeper:
     """By lane."""
 
     def once(self) -> Done:
-        """Tick the roles until nothing more is due."""
+        """Tick the roles until nothing more is due, `PASSES` times at most."""
         first = self._newest()
         failed: list[tuple[str, str]] = []
         for _ in range(PASSES):
@@ -418,6 +425,8 @@ def build_panel(place: Place, section: ReporterSection) -> Panel:
     }
     if HISTORY in section.sources:
         return history_panel(section.data or Path(), list(place.contracts.markets), **options)
+    if SYNTHETIC in section.sources:
+        return synthetic_panel(list(place.contracts.markets), **options)
     venues = {name: section.exchange.get(name, {}) for name in section.sources}
     return exchange_panel(venues, **options)
 

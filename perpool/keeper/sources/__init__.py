@@ -1,4 +1,4 @@
-"""Where funding and prices come from: live exchanges, or recorded history.
+"""Where funding and prices come from: live exchanges, recorded history, or a synthetic market.
 
     panel = exchange_panel({"binance": {}, "okx": {}, "gate": {}})
     for observation in panel.observe(["ADA", "BTC"], now):
@@ -17,17 +17,21 @@ from perpool.keeper.sources.exchanges import (
 )
 from perpool.keeper.sources.history import HistoryVenue, history_panel, panel_of
 from perpool.keeper.sources.panel import Limits, Panel, Venue, check
+from perpool.keeper.sources.synthetic import SYNTHETIC, SyntheticVenue, synthetic_panel
 
 __all__ = [
     "EXCHANGES",
+    "SYNTHETIC",
     "ExchangeVenue",
     "HistoryVenue",
     "Limits",
     "Panel",
     "SourceError",
+    "SyntheticVenue",
     "Venue",
     "check",
     "exchange_panel",
     "history_panel",
     "panel_of",
+    "synthetic_panel",
 ]

@@ -237,7 +237,7 @@ listen = "9464"
         '9: reporter.account.1: name an account as "keystore:/path.json", "ape:alias" or '
         '"external:https://host:port#0x..."',
         "11: reporter.sources.1: there is no such source; did you mean bybit? (binance, bybit, "
-        "okx, gate, hyperliquid, history)",
+        "okx, gate, hyperliquid, history, synthetic)",
         "12: reporter.cadence: write a duration with its unit, s, m, h or d, such as "
         '"90s" or "24h"',
         '19: submitter.max_fee: write a fee with its unit, wei, gwei or ether, such as "100 gwei"',
@@ -271,6 +271,11 @@ listen = "9464"
             "3: rpc: names a node twice",
         ),
         (REPORTER + 'sources = ["okx", "history"]', "7: reporter.sources: history is of the past"),
+        (REPORTER + 'sources = ["history", "synthetic"]', "7: reporter.sources: history is of"),
+        (
+            REPORTER + 'sources = ["synthetic"]\ndata = "."',
+            "8: reporter.data: is read by",
+        ),
         (REPORTER + 'sources = ["okx", "okx", "gate", "bybit"]', "7: reporter.sources: names one"),
         (REPORTER + 'sources = ["okx", "gate"]', "5: reporter.min_venues: there are 2 sources"),
         (REPORTER + "min_venues = 0", "7: reporter.min_venues: Input should be greater"),
@@ -459,6 +464,16 @@ def test_unfit__for_real_money(path: Path) -> None:
         "clock",
     ]
     assert config.unfit(SEPOLIA) == config.unfit(LOCAL) == []
+
+
+def test_unfit__a_synthetic_market_anywhere_but_here(path: Path) -> None:
+    config = load(path, REPORTER + 'sources = ["synthetic"]')
+    assert config.reporter is not None
+    assert config.reporter.least_venues == 1
+    for chain_id in (MAINNET, SEPOLIA):
+        [fault] = config.unfit(chain_id)
+        assert fault.startswith("reporter.sources: a synthetic market is for local chains")
+    assert config.unfit(LOCAL) == config.warnings(LOCAL) == []
 
 
 def test_unfit__nothing_of_an_ordinary_one(path: Path) -> None:

@@ -129,11 +129,16 @@ def test_sample__says_where_the_state_is_by_default(monkeypatch: pytest.MonkeyPa
 
 
 def test_local__is_for_a_local_chain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PERPOOL_KEEPER_REPORTER__DATA", "elsewhere")
     config = load_config(FOLDER / "local.toml")
     assert config.warnings(LOCAL_CHAIN) == config.unfit(LOCAL_CHAIN) == []
     assert config.unfit(1)
+    # as the README has it, for recorded history
+    monkeypatch.setenv("PERPOOL_KEEPER_REPORTER__SOURCES", "history")
+    monkeypatch.setenv("PERPOOL_KEEPER_REPORTER__DATA", "elsewhere")
+    config = load_config(FOLDER / "local.toml")
+    assert config.warnings(LOCAL_CHAIN) == config.unfit(LOCAL_CHAIN) == []
     assert config.reporter is not None
+    assert config.reporter.sources == ["history"]
     assert config.reporter.data == Path("elsewhere")
 
 

@@ -14,7 +14,16 @@ import pytest
 
 from perpool.history import Candle, HistoryError, MarketHistory, Settlement
 from perpool.keeper.model import Funding, LeftOut, Observation, Reading
-from perpool.keeper.sources import HistoryVenue, Limits, Panel, check, history_panel, panel_of
+from perpool.keeper.sources import (
+    HistoryVenue,
+    Limits,
+    Panel,
+    SyntheticVenue,
+    check,
+    history_panel,
+    panel_of,
+    synthetic_panel,
+)
 
 HOUR = 3_600
 NOW = 1_760_000_400
@@ -335,3 +344,25 @@ def test_history_panel__all_venues_where_the_folder_has_them(folder: Path) -> No
 def test_history_panel__unknown_market(folder: Path) -> None:
     with pytest.raises(HistoryError, match="there is no market FOO"):
         history_panel(folder, ["FOO"])
+
+
+# -- a synthetic market --
+
+
+def test_synthetic__a_value_at_any_time() -> None:
+    panel = synthetic_panel(["ADA"])
+    for now in (0, 1_621_411_200, 1_621_411_200 // (90 * 86_400) * 90 * 86_400, 2_000_000_001):
+        [observation] = panel.observe(["ADA"], now)
+        assert observation.left_out == ()
+        [reading] = observation.readings
+        assert reading.venue == "synthetic"
+        assert reading.funding is not None
+        assert reading.price is not None
+
+
+def test_synthetic__the_same_for_every_reporter_and_another_for_each_market() -> None:
+    markets = ["ADA", "XRP"]
+    now = 1_621_411_200
+    first, second = SyntheticVenue(markets).read(markets, now), SyntheticVenue(["ADA"])
+    assert first["ADA"] == second.read(["ADA"], now)["ADA"] != first["XRP"]
+    assert isinstance(second.read(["XRP"], now)["XRP"], LeftOut)
