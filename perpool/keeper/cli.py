@@ -102,13 +102,14 @@ def keeper() -> None:
 
 @keeper.command()
 @configured
-@click.option("--dry-run", is_flag=True, help="Decide and log; sign and send nothing.")
-@click.option("--once", is_flag=True, help="What is due now, then end.")
+@click.option("--dry-run", is_flag=True, help="Decide and log; sign, send and serve nothing.")
+@click.option("--once", is_flag=True, help="Do all that is due now, then end.")
 def run(config: KeeperConfig, *, dry_run: bool, once: bool) -> None:
     """Run the roles that the configuration has.
 
     Passwords of keystores come from PERPOOL_KEYSTORE_PASSWORD, from the file that
-    PERPOOL_KEYSTORE_PASSWORD_FILE names, or are asked for.
+    PERPOOL_KEYSTORE_PASSWORD_FILE names, or are asked for. A dry run may go on beside the keeper
+    whose file it has. --once goes through the roles until nothing more is due, six times at most.
 
     \b
         perpool keeper run --config keeper.toml --dry-run
@@ -123,7 +124,7 @@ def run(config: KeeperConfig, *, dry_run: bool, once: bool) -> None:
         if once:
             run_once(built)
         else:
-            run_on(built, place)
+            run_on(built, place, serve=not dry_run)
 
 
 def announce(place: Place, accounts: Accounts) -> None:
@@ -155,13 +156,13 @@ def run_once(built: Keeper) -> None:
         )
 
 
-def run_on(built: Keeper, place: Place) -> None:
+def run_on(built: Keeper, place: Place, *, serve: bool) -> None:
     """Run until the process is told to end."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with contextlib.ExitStack() as stack:
-        if place.config.http is not None:
+        if serve and place.config.http is not None:
             server = StatusServer(
                 place.config.http.listen, place.metrics, place.health, place.clock
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import logging
@@ -111,6 +112,7 @@ def setting(
     settings = {
         "RPC": anvil.http_url,
         "STATE": str(tmp_path / "state"),
+        "REPORTER__SOURCES": "history",
         "REPORTER__DATA": str(data),
     }
     chain = Chain.connect(anvil.endpoint)
@@ -128,6 +130,15 @@ def setting(
 
 
 def test_run__once_brings_the_chain_up_to_date(setting: Setting) -> None:
+    run = setting.invoke("run", "--once")
+    assert run.exit_code == 0, run.stderr
+    assert run.stdout == SENT
+    assert setting.observed_at == START
+
+
+def test_run__the_sample_as_it_is_needs_no_data_folder(setting: Setting) -> None:
+    for name in ("REPORTER__SOURCES", "REPORTER__DATA"):
+        del setting.settings[name]
     run = setting.invoke("run", "--once")
     assert run.exit_code == 0, run.stderr
     assert run.stdout == SENT
@@ -222,6 +233,11 @@ class Process:
     url: str
 
 
+def keeper_command(setting: Setting, *options: str) -> list[str]:
+    perpool = str(Path(sys.executable).with_name("perpool"))
+    return [perpool, "keeper", "run", "--config", str(setting.config), *options]
+
+
 class running:  # noqa: N801 - reads as a word
     """`perpool keeper run` with its server."""
 
@@ -230,10 +246,9 @@ class running:  # noqa: N801 - reads as a word
         self.port = port or free_port()
 
     def __enter__(self) -> Process:
-        perpool = str(Path(sys.executable).with_name("perpool"))
         listen = {PREFIX + "HTTP__LISTEN": f"127.0.0.1:{self.port}"}
         self.process = subprocess.Popen(
-            [perpool, "keeper", "run", "--config", str(self.setting.config)],
+            keeper_command(self.setting),
             env=os.environ | self.setting.environment | listen,
             stderr=subprocess.PIPE,
             text=True,
@@ -272,7 +287,7 @@ def test_run__serves_and_ends_when_it_is_told(setting: Setting) -> None:
             time.sleep(0.2)
         assert setting.observed_at == START
         figures = requests.get(f"{keeper_.url}/metrics", timeout=5).text
-        assert 'perpool_keeper_signed_total{feed="Perpool FundingOracle"} 3.0' in figures
+        assert 'perpool_keeper_signed_total{feed="funding"} 3.0' in figures
         assert 'perpool_keeper_role_ticked_timestamp_seconds{role="liquidator"}' in figures
         assert setting.status()["lease"]["holder"].endswith(f":{keeper_.process.pid}")
         keeper_.process.send_signal(signal.SIGTERM)
@@ -281,6 +296,44 @@ def test_run__serves_and_ends_when_it_is_told(setting: Setting) -> None:
     assert "Traceback" not in errors
     # given up, not left to expire
     assert setting.status()["lease"] is None
+
+
+def test_run__feeds_are_watched_without_a_submitter(setting: Setting) -> None:
+    text = setting.config.read_text()
+    begin, end = text.index("[reporter]"), text.index("[liquidator]")
+    setting.config.write_text(text[:begin] + text[end:])
+    for name in [each for each in setting.settings if each.startswith("REPORTER")]:
+        del setting.settings[name]
+    with running(setting) as process:
+        deadline = time.monotonic() + PATIENCE
+        reasons: list[str] = []
+        while not reasons and time.monotonic() < deadline:
+            time.sleep(0.2)
+            with contextlib.suppress(requests.ConnectionError):
+                reasons = requests.get(f"{process.url}/healthz", timeout=5).json()["reasons"]
+    assert reasons == ["funding of ADA: never reported", "price of ADA: never reported"]
+
+
+def test_run__dry_run_beside_a_keeper_that_runs(setting: Setting) -> None:
+    with running(setting) as process:
+        wait_until_healthy(process.url)
+        settings = {"HTTP__LISTEN": process.url[7:]}
+        run = setting.invoke("run", "--once", "--dry-run", settings=settings)
+        assert run.exit_code == 0, run.stderr
+        command = keeper_command(setting, "--dry-run")
+        environment = os.environ | setting.environment
+        environment[PREFIX + "HTTP__LISTEN"] = process.url[7:]
+        beside = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        try:
+            assert beside.stderr is not None
+            said = next((line for line in beside.stderr if "would report" in line), None)
+            beside.send_signal(signal.SIGTERM)
+            _, errors = beside.communicate(timeout=PATIENCE)
+        finally:
+            beside.kill()
+        assert said is not None, errors
+        assert beside.returncode == 0, errors
+        assert requests.get(f"{process.url}/healthz", timeout=5).status_code == 200
 
 
 def test_run__port_taken(setting: Setting) -> None:
