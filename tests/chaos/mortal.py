@@ -24,18 +24,22 @@ STEPS = 20
 """Blocks that a life lasts at most."""
 
 
-def live_and_die(world: World, name: str, moment: str, count: int) -> bool:
+def live_and_die(
+    world: World, name: str, moment: str, count: int, endpoint: str | None = None
+) -> bool:
     """Have a submitter live from now on until a moment has been there so many times.
 
-    Gives whether it was killed; else it lived until all that was due had become final.
+    It is on anvil itself, unless a node is given. Gives whether it was killed; else it lived until
+    all that was due had become final.
     """
     survived = world.folder / "survived"
     survived.unlink(missing_ok=True)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    record = world.stage.record.path
-    life = (world.stage.anvil.endpoint, str(record), str(world.folder), world.now)
-    child = context.Process(target=_live, args=(*life, name, moment, count))
+    stage = world.stage
+    place = (stage.anvil.endpoint, str(stage.record.path), str(world.folder), world.now)
+    life = (name, endpoint or stage.anvil.endpoint, moment, count)
+    child = context.Process(target=_live, args=place + life)
     child.start()
     child.join(60)
     assert child.exitcode == (0 if survived.exists() else -signal.SIGKILL), child.exitcode
@@ -44,13 +48,20 @@ def live_and_die(world: World, name: str, moment: str, count: int) -> bool:
 
 
 def _live(
-    endpoint: str, record: str, folder: str, now: int, name: str, moment: str, count: int
+    chain: str,
+    record: str,
+    folder: str,
+    now: int,
+    name: str,
+    endpoint: str,
+    moment: str,
+    count: int,
 ) -> None:
-    anvil: Any = SimpleNamespace(endpoint=endpoint)
+    anvil: Any = SimpleNamespace(endpoint=chain)
     nobody: Any = None
-    stage = Stage(anvil, Chain.connect(endpoint), Record.read(Path(record)))
+    stage = Stage(anvil, Chain.connect(chain), Record.read(Path(record)))
     world = World(stage, Path(folder), nobody, now=now)
-    desk = world.add_desk(name)
+    desk = world.add_desk(name, endpoints=[endpoint])
     _die_after(desk, moment, count)
     for _ in range(STEPS):
         world.mine()
