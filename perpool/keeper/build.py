@@ -479,9 +479,11 @@ def _liquidator(
         lane,
         sender=sender,
         multicall=place.record.multicall,
-        ether=Ether(section.ether_price, section.ether_feed),
+        ether=Ether(
+            section.ether_price, section.ether_feed, int(section.ether_max_age.total_seconds())
+        ),
         receiver=section.receiver,
-        policy=LiquidatorPolicy(min_profit=section.min_profit),
+        policy=LiquidatorPolicy(section.min_profit, section.bad_debt_loss),
         metrics=place.metrics,
     )
 

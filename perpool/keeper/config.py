@@ -278,8 +278,10 @@ class LiquidatorSection(LaneSection):
     """Liquidates with the pools' own money."""
 
     min_profit: Amount = Decimal(1)
+    bad_debt_loss: Amount = Decimal(0)
     ether_price: Amount | None = None
     ether_feed: Address | None = None
+    ether_max_age: Span = timedelta(hours=25)
     receiver: Address | None = None
 
     def faults_of_ether(self) -> Iterator[str]:
@@ -287,6 +289,9 @@ class LiquidatorSection(LaneSection):
             yield "give either ether_price, USDT for an ether, or ether_feed, a feed of Chainlink"
         if self.ether_price == 0:
             yield "ether_price: has to be above 0"
+
+    def faults_of_ether_age(self) -> Iterator[str]:
+        yield from _outside("ether_max_age", self.ether_max_age, 60, 30 * 86_400)
 
 
 class HttpSection(Section):

@@ -13,7 +13,6 @@ is too shallow for it, smaller parts may.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from enum import Enum
@@ -43,10 +42,6 @@ class Policy:
 
     min_profit: Decimal = Decimal(1)
     """USDT, after gas."""
-    min_share: Decimal = Decimal(0)
-    """The same as a share of the value repaid."""
-    max_repay: Decimal | None = None
-    """USDT of value that one liquidation may repay; None for as much as the terms allow."""
     bad_debt_loss: Decimal = Decimal(0)
     """USDT of gas that realising a bad debt may cost; 0 is never at a loss."""
 
@@ -140,14 +135,12 @@ class Case:
     terms: Terms
     rates: Rates
 
-    def proposals(self, policy: Policy) -> list[list[Proposal]]:
+    @property
+    def proposals(self) -> list[list[Proposal]]:
         """At most `SIZES` of them, the largest first; those of one list are of the same size."""
-        cap = None if policy.max_repay is None else self.rates.in_asset(self.leg, policy.max_repay)
-        whole = cap is None or cap >= self.terms.most
-        size = self.terms.most if cap is None else min(self.terms.most, cap)
-        sizes = [MAX_UINT256 if whole else size, *(size >> part for part in range(1, SIZES))]
-        found = [[Proposal(Way.DELIVERY, each)] for each in sizes if each > 0]
-        if self.leg is Leg.FORWARD and whole:
+        parts = [self.terms.most >> part for part in range(1, SIZES)]
+        found = [[Proposal(Way.DELIVERY, each)] for each in (MAX_UINT256, *parts) if each > 0]
+        if self.leg is Leg.FORWARD:
             found[0].append(Proposal(Way.PURCHASE, MAX_UINT256))
         return found
 
@@ -160,25 +153,20 @@ class Case:
             proposal, value(gain.usdt, gain.tokens) - gas_cost, gas_cost, value(*worth)
         )
 
-    def required(self, appraisal: Appraisal, policy: Policy) -> Decimal:
+    def required(self, policy: Policy) -> Decimal:
         """USDT of profit that a proposal has to bring."""
         if self.terms.is_bad and policy.bad_debt_loss > 0:
             return -policy.bad_debt_loss
-        return max(policy.min_profit, policy.min_share * appraisal.repaid)
+        return policy.min_profit
 
     def pays(self, appraisal: Appraisal, policy: Policy) -> bool:
         """Whether it does."""
-        return appraisal.profit >= self.required(appraisal, policy)
+        return appraisal.profit >= self.required(policy)
 
     def least_gain(self, appraisal: Appraisal, policy: Policy) -> int:
         """The `min_profit` that `Liquidator` is told, of the pool's asset.
 
         With less than that the transaction is not worth its gas, and had better fail.
         """
-        wanted = self.required(appraisal, policy) + appraisal.gas_cost
+        wanted = self.required(policy) + appraisal.gas_cost
         return self.rates.in_asset(self.leg, max(wanted, Decimal(0)))
-
-
-def best(appraisals: Iterable[Appraisal]) -> Appraisal | None:
-    """The most profitable."""
-    return max(appraisals, key=lambda each: each.profit, default=None)

@@ -29,7 +29,7 @@ from perpool.keeper.contracts import values as all_values
 from perpool.keeper.journal import Intent, Parcel
 from perpool.keeper.liquidator import follow
 from perpool.keeper.liquidator.follow import CONTRACTS, Follower
-from perpool.keeper.liquidator.index import Leg, Moment, Position, values
+from perpool.keeper.liquidator.index import Leg, Moment, Position, PositionIndex, values
 from perpool.keeper.liquidator.profit import (
     SIZES,
     Appraisal,
@@ -38,7 +38,6 @@ from perpool.keeper.liquidator.profit import (
     Proposal,
     Rates,
     Way,
-    best,
     terms_of,
 )
 from perpool.keeper.liquidator.trials import Attempt, Trials
@@ -53,8 +52,12 @@ CANDIDATES = 24
 """Accounts that one tick tries, the most unhealthy first."""
 EXPIRY = 60
 """Seconds after which a liquidation that was not sent is decided anew."""
-FEED_AGE = 7_200
-"""Seconds past which the price of ether is too old."""
+ESTIMATES = 8
+"""Accounts of which gas is estimated at once, the most profitable first; no more fit a row."""
+ETHER_AGE = 90_000
+"""Seconds past which the price of ether is too old: many feeds beat once a day."""
+ETHER_MARGIN = 2
+"""By which the last price of ether is multiplied where the feed has no fresh one."""
 FIRST_REST, LONGEST_REST = 2, 32
 """Blocks that an account is left alone; doubled each time."""
 PRICE_CHANGE = WAD // 100
@@ -107,12 +110,18 @@ class Pool:
     """From collateral to asset through the swapper."""
 
 
+Found = tuple[Pool, Moment, Position]
+"""Somebody who may be liquidated, and by what."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ether:
     """USDT of an ether: a number, or else a Chainlink feed of its price in dollars."""
 
     price: Decimal | None = None
     feed: str | None = None
+    max_age: int = ETHER_AGE
+    """Seconds, of what the feed says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +226,11 @@ class LiquidatorRole:
         self.trials = Trials(nodes, multicall, self.receiver)
         self._rests: dict[str, Rest] = {}
         self._offered: dict[str, Candidate] = {}
+        self._silent: dict[str, str] = {}
+        """Why there is no price, by market."""
+        self._ether: Decimal | None = None
+        """The last price of ether that the feed had."""
+        self._ether_fault: str | None = None
 
     def tick(self, now: int) -> Outcome:
         """Bring everything up to the newest block, and liquidate what pays."""
@@ -236,7 +250,7 @@ class LiquidatorRole:
 
     # -- who --
 
-    def _found(self, head: Head) -> list[tuple[Pool, Moment, Position]]:
+    def _found(self, head: Head) -> list[Found]:
         """Everybody who may be liquidated at a block, the highest LTV first."""
         calls = [
             call
@@ -246,22 +260,18 @@ class LiquidatorRole:
                 bind(CONTRACTS[pool.leg], pool.address, "accrued_state"),
             )
         ]
-        answers = iter(self.nodes.read(calls, head))
-        found = []
-        for pool in self.pools:
-            price, state = next(answers), value(next(answers))
-            if isinstance(price, Reverted):
-                self.log.warning("no price", market=pool.market, reason=str(price))
-                continue
-            ltv = pool.numbers.liquidation_ltv
-            moment = Moment(price, state.debt_assets, state.debt_shares, ltv, head.number)
-            index = self.follower.indexes[pool.address]
-            found += [(pool, moment, each) for each in index.liquidatable(moment)]
-        return sorted(found, key=_ltv, reverse=True)
+        answers = self.nodes.read(calls, head)
+        found, silent = liquidatable(self.pools, self.follower.indexes, answers, head.number)
+        for market in sorted(silent.keys() | self._silent.keys()):
+            reason = silent.get(market)
+            if reason is None:
+                self.log.info("price is back", market=market)
+            elif reason != self._silent.get(market):
+                self.log.warning("no price", market=market, reason=reason)
+        self._silent = silent
+        return found
 
-    def _candidates(
-        self, found: Sequence[tuple[Pool, Moment, Position]], head: Head
-    ) -> list[Candidate]:
+    def _candidates(self, found: Sequence[Found], head: Head) -> list[Candidate]:
         """Those of them that are to be tried now."""
         known = {subject_of(pool, position) for pool, _, position in found}
         self._rests = {name: rest for name, rest in self._rests.items() if name in known}
@@ -283,20 +293,43 @@ class LiquidatorRole:
         ]
 
     def _ether_price(self, head: Head) -> Decimal:
-        """USDT. Raises KeeperError where the feed has nothing fresh."""
+        """USDT. Where the feed has nothing fresh, more than the last that it had.
+
+        Raises KeeperError where it never had anything.
+        """
         if self.ether.price is not None:
             return self.ether.price
+        fault = self._read_ether(head)
+        if self._ether is None:
+            raise KeeperError(
+                f"{self.ether.feed} has never had a price of ether ({fault}): name another feed, "
+                "or give the price itself"
+            )
+        used = self._ether if fault is None else self._ether * ETHER_MARGIN
+        if fault != self._ether_fault:
+            if fault is None:
+                self.log.info("price of ether is back", used=f"{used:.2f}")
+            else:
+                self.log.warning("no price of ether", reason=fault, used=f"{used:.2f}")
+        self._ether_fault = fault
+        return used
+
+    def _read_ether(self, head: Head) -> str | None:
+        """What is wrong with what the feed says, if anything; an old price is taken too."""
         assert self.ether.feed is not None
         calls = [
             bind("PriceFeed", self.ether.feed, each) for each in ("decimals", "latestRoundData")
         ]
-        decimals, (_, answer, _, updated_at, _) = all_values(self.nodes.read(calls, head))
-        if answer <= 0 or head.time - updated_at > FEED_AGE:
-            raise KeeperError(
-                f"{self.ether.feed} has no price of ether of the last {FEED_AGE} s: name another "
-                "feed, or give the price itself"
-            )
-        return Decimal(answer).scaleb(-decimals)
+        decimals, answers = self.nodes.read(calls, head)
+        if isinstance(decimals, Reverted) or isinstance(answers, Reverted):
+            return "it is no feed"
+        _, answer, _, updated_at, _ = answers
+        if answer <= 0:
+            return "it has no answer"
+        self._ether = Decimal(answer).scaleb(-decimals)
+        if head.time - updated_at > self.ether.max_age:
+            return f"older than {self.ether.max_age} s"
+        return None
 
     # -- what is left alone --
 
@@ -325,58 +358,94 @@ class LiquidatorRole:
     def _choose(
         self, candidates: Sequence[Candidate], head: Head
     ) -> tuple[list[Choice], dict[str, str]]:
-        """What pays in one transaction, and why the rest does not."""
+        """What pays in one transaction, and why the rest does not.
+
+        Who is put off, because there are more than can be looked at or sent at once, is in neither.
+        """
         chosen: dict[str, Choice] = {}
         reasons: dict[str, str] = {}
+        pending = {each.subject: each for each in candidates}
         for size in range(SIZES):
-            pending = [each for each in candidates if each.subject not in chosen]
-            for each, appraisals, failure in self._appraise(pending, size, head):
-                found = best(appraisals)
-                if found is None:
-                    reasons.setdefault(each.subject, failure)
-                elif each.case.pays(found, self.policy):
-                    chosen[each.subject] = self._decide(each, found)
+            hopeful = []
+            for each, gains, failure in self._try(list(pending.values()), size, head):
+                if gains and each.case.pays(gains[0], self.policy):
+                    hopeful.append((each, gains))
                 else:
                     # of the largest size, which comes first
-                    wanted = each.case.required(found, self.policy)
-                    reasons.setdefault(each.subject, _shortfall(found, wanted))
-        left = {each.subject: each for each in candidates if each.subject not in chosen}
-        for subject, each in left.items():
-            self._rest(each, reasons[subject], head, "unprofitable")
+                    reasons.setdefault(each.subject, failure)
+            # who did not pay before comes after all others
+            hopeful.sort(key=lambda it: (it[0].subject in self._rests, -it[1][0].profit))
+            for each, _ in hopeful[ESTIMATES:]:
+                del pending[each.subject]
+            for each, gains in hopeful[:ESTIMATES]:
+                found, failure = self._after_gas(each, gains)
+                if found is not None and each.case.pays(found, self.policy):
+                    chosen[each.subject] = self._decide(each, found)
+                    del pending[each.subject]
+                else:
+                    reasons.setdefault(each.subject, failure)
+        for each in pending.values():
+            self._rest(each, reasons[each.subject], head, "unprofitable")
         order = [chosen[each.subject] for each in candidates if each.subject in chosen]
         row = self._in_a_row(order, head)
-        if len(row) < len(order):
-            self.log.info("put off", accounts=len(order) - len(row), chosen=len(row))
-        return row, {subject: reasons[subject] for subject in left}
+        put_off = len(candidates) - len(row) - len(pending)
+        if put_off:
+            self.log.info("put off", accounts=put_off, chosen=len(row))
+        return row, {subject: reasons[subject] for subject in pending}
 
-    def _appraise(
+    def _try(
         self, candidates: Sequence[Candidate], size: int, head: Head
     ) -> list[tuple[Candidate, list[Appraisal], str]]:
-        """What proposals of a size are worth, of those that succeed, and why the others do not."""
+        """What proposals of a size are worth before gas, the best first, of those that succeed.
+
+        With the reason for which there is nothing better.
+        """
         tried = [
             (each, proposal)
             for each in candidates
-            for alternatives in each.case.proposals(self.policy)[size : size + 1]
+            for alternatives in each.case.proposals[size : size + 1]
             for proposal in alternatives
         ]
         attempts = [each.attempt(proposal, self.receiver) for each, proposal in tried]
-        gains = self.trials.apart(attempts, head)
         found: dict[str, list[Appraisal]] = {each.subject: [] for each in candidates}
-        reasons: dict[str, str] = {}
-        for (each, proposal), attempt, gain in zip(tried, attempts, gains, strict=True):
+        failures: dict[str, str] = {}
+        gains = self.trials.apart(attempts, head)
+        for (each, proposal), gain in zip(tried, gains, strict=True):
+            if isinstance(gain, str):
+                failures[each.subject] = gain
+            else:
+                found[each.subject].append(each.case.appraise(proposal, gain, Decimal(0)))
+        outcomes = []
+        for each in candidates:
+            appraisals = sorted(found[each.subject], key=lambda it: it.profit, reverse=True)
+            failure = failures.get(each.subject, "nothing may be repaid")
+            if appraisals:
+                failure = _shortfall(appraisals[0], each.case.required(self.policy)) + " before gas"
+            outcomes.append((each, appraisals, failure))
+        return outcomes
+
+    def _after_gas(
+        self, candidate: Candidate, gains: Sequence[Appraisal]
+    ) -> tuple[Appraisal | None, str]:
+        """The best of proposals that are in order before gas, and why there is nothing better."""
+        found: Appraisal | None = None
+        failure = ""
+        for each in gains:
+            if found is not None and each.profit <= found.profit:
+                break
+            attempt = candidate.attempt(each.proposal, self.receiver)
             try:
-                if isinstance(gain, str):
-                    raise Reverted(gain)
                 gas = self.nodes.estimate(attempt.to, attempt.data, self.sender)
             except Reverted as error:
-                reasons[each.subject] = str(error)
+                failure = str(error)
                 continue
-            cost = each.case.rates.gas_cost(gas)
-            found[each.subject].append(each.case.appraise(proposal, gain, cost))
-        return [
-            (each, found[each.subject], reasons.get(each.subject, "nothing may be repaid"))
-            for each in candidates
-        ]
+            cost = candidate.case.rates.gas_cost(gas)
+            net = replace(each, profit=each.profit - cost, gas_cost=cost)
+            if found is None or net.profit > found.profit:
+                found = net
+        if found is not None:
+            failure = _shortfall(found, candidate.case.required(self.policy))
+        return found, failure
 
     def _decide(self, candidate: Candidate, appraisal: Appraisal) -> Choice:
         least = candidate.case.least_gain(appraisal, self.policy)
@@ -499,6 +568,28 @@ def read_back(nodes: Nodes) -> Callable[[Sequence[Intent], Head], list[Intent]]:
     return unmet
 
 
+def liquidatable(
+    pools: Sequence[Pool],
+    indexes: Mapping[str, PositionIndex],
+    answers: Sequence[Any],
+    block: int,
+) -> tuple[list[Found], dict[str, str]]:
+    """Everybody who may be liquidated, the highest LTV first, and why markets have no price.
+
+    `answers` are a liquidation price and an accrued state for each pool.
+    """
+    found: list[Found] = []
+    silent: dict[str, str] = {}
+    for pool, price, state in zip(pools, answers[::2], answers[1::2], strict=True):
+        if isinstance(price, Reverted):
+            silent[pool.market] = str(price)
+            continue
+        assets, shares = value(state).debt_assets, value(state).debt_shares
+        moment = Moment(price, assets, shares, pool.numbers.liquidation_ltv, block)
+        found += [(pool, moment, each) for each in indexes[pool.address].liquidatable(moment)]
+    return sorted(found, key=_ltv, reverse=True), silent
+
+
 def subject_of(pool: Pool, position: Position) -> str:
     """pool/account, as intents and logs name it."""
     return f"{pool.address}/{position.account}"
@@ -510,7 +601,7 @@ def _parcel(choice: Choice, head: Head) -> Parcel:
     return Parcel((intent,), choice.attempt.to, choice.attempt.data)
 
 
-def _ltv(found: tuple[Pool, Moment, Position]) -> int:
+def _ltv(found: Found) -> int:
     pool, moment, position = found
     debt, collateral = values(pool.leg, position, moment)
     return debt * WAD // max(collateral, 1)

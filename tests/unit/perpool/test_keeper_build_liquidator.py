@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from perpool.deployment import Record
 from perpool.keeper import build
 from perpool.keeper.config import LiquidatorSection
-from perpool.keeper.liquidator.role import LiquidatorRole
+from perpool.keeper.liquidator.profit import Policy
+from perpool.keeper.liquidator.role import Ether, LiquidatorRole
 from perpool.keeper.metrics import Metrics
 
 MARKETS = ("ADA", "XRP")
@@ -64,3 +66,24 @@ def test_start__unknown_for_one_of_them(place: Any) -> None:
     """Its accounts may be older than all the others."""
     del place.record.contracts["XRP.reverse"]["block"]
     assert liquidator(place).follower.start == 0
+
+
+def test_settings__reach_the_role(place: Any) -> None:
+    feed = "0x" + 40 * "2"
+    role = liquidator(
+        place,
+        ether_price=None,
+        ether_feed=feed,
+        ether_max_age="90m",
+        min_profit=3,
+        bad_debt_loss=40,
+    )
+    assert role.policy == Policy(min_profit=Decimal(3), bad_debt_loss=Decimal(40))
+    assert role.ether == Ether(feed=feed, max_age=5_400)
+
+
+def test_settings__by_default(place: Any) -> None:
+    """Those of the role itself."""
+    role = liquidator(place)
+    assert role.policy == Policy()
+    assert role.ether == Ether(price=Decimal(2_500))

@@ -314,6 +314,8 @@ listen = "9464"
         (LIQUIDATOR.replace("ether_price = 2500", ""), "5: liquidator: give either ether_price"),
         (LIQUIDATOR + f'ether_feed = "{ADDRESS}"', "5: liquidator: give either ether_price"),
         (LIQUIDATOR.replace("2500", "0"), "7: liquidator.ether_price: has to be above 0"),
+        (LIQUIDATOR + 'ether_max_age = "31d"', "8: liquidator.ether_max_age: has to be between"),
+        (LIQUIDATOR + 'bad_debt_loss = "all"', "8: liquidator.bad_debt_loss: write an amount"),
         (
             LIQUIDATOR + '[submitter]\naccount = "keystore:gas.json"',
             "6: liquidator.account: the submitter sends from it",

@@ -18,7 +18,6 @@ from perpool.keeper.liquidator.profit import (
     Rates,
     Terms,
     Way,
-    best,
     terms_of,
 )
 from perpool.reference.arithmetic import MAX_UINT256, PRICE_SCALE
@@ -82,7 +81,7 @@ def test_terms_of__as_the_pools_have_them(evm: Evm, market: Market, leg: Leg, pe
 
 
 def test_proposals__the_whole_and_its_halves() -> None:
-    found = case(most=800).proposals(Policy())
+    found = case(most=800).proposals
     assert [[each.max_repay for each in size] for size in found] == [
         [MAX_UINT256],
         [400],
@@ -95,24 +94,13 @@ def test_proposals__the_whole_and_its_halves() -> None:
 
 def test_proposals__the_forward_pool_may_buy_itself() -> None:
     """The whole of it, and nothing else."""
-    found = case(Leg.FORWARD, 800).proposals(Policy())
+    found = case(Leg.FORWARD, 800).proposals
     assert found[0] == [DELIVERY, PURCHASE]
     assert all(each.way is Way.DELIVERY for size in found[1:] for each in size)
 
 
-def test_proposals__no_more_than_configured() -> None:
-    policy = Policy(max_repay=Decimal(100))
-    assert case(most=100 * USDT).proposals(policy)[0] == [DELIVERY]
-    found = case(most=100 * USDT + 1).proposals(policy)
-    assert [size[0].max_repay for size in found] == [100 * USDT, 50 * USDT, 25 * USDT, 12_500_000]
-    # ten tokens of 10 USDT
-    forward = case(Leg.FORWARD, 11 * TOKEN).proposals(policy)
-    assert forward[0] == [Proposal(Way.DELIVERY, 10 * TOKEN)]
-
-
 def test_proposals__of_next_to_nothing() -> None:
-    assert [size[0].max_repay for size in case(most=2).proposals(Policy())] == [MAX_UINT256, 1]
-    assert case(most=2).proposals(Policy(max_repay=Decimal(0))) == []
+    assert [size[0].max_repay for size in case(most=2).proposals] == [MAX_UINT256, 1]
 
 
 # -- what it is worth --
@@ -138,33 +126,14 @@ def test_appraise__what_is_repaid_of_the_forward_pool_is_tokens() -> None:
     assert forward.appraise(part, Gain(0, 0), Decimal(0)).repaid == 200
 
 
-def test_best__by_what_is_left_after_gas() -> None:
-    """The pool's own purchase gives less, and takes less gas."""
-    forward = case(Leg.FORWARD, 50 * TOKEN)
-    delivery = forward.appraise(DELIVERY, Gain(0, 3 * TOKEN), Decimal(24))
-    purchase = forward.appraise(PURCHASE, Gain(5 * USDT, 0), Decimal(12))
-    assert best([delivery, purchase]) == delivery
-    dear = replace(delivery, profit=Decimal(-9))
-    assert best([dear, purchase]) == purchase
-    assert best([]) is None
-
-
-@pytest.mark.parametrize(
-    ("policy", "least"),
-    [
-        (Policy(), 1),
-        (Policy(min_profit=Decimal(3)), 3),
-        (Policy(min_share=Decimal("0.02")), 10),
-        (Policy(min_profit=Decimal(3), min_share=Decimal("0.002")), 3),
-        (Policy(min_profit=Decimal(0)), 0),
-    ],
-)
-def test_pays__what_the_policy_asks_for(policy: Policy, least: int) -> None:
+@pytest.mark.parametrize("least", [0, 1, 3])
+def test_pays__what_the_policy_asks_for(least: int) -> None:
+    policy = Policy(min_profit=Decimal(least))
     cent = Decimal("0.01")
+    assert case().required(policy) == least
     for profit, expected in ((least, True), (least - cent, False), (least + cent, True)):
         gain = Gain(int((profit + 24) * USDT), 0)
         found = case().appraise(DELIVERY, gain, Decimal(24))
-        assert case().required(found, policy) == least
         assert case().pays(found, policy) is expected
 
 

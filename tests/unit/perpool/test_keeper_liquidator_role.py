@@ -20,7 +20,7 @@ from perpool.keeper.contracts import KeeperError
 from perpool.keeper.journal import Intent, Parcel
 from perpool.keeper.liquidator.follow import Follower
 from perpool.keeper.liquidator.index import Leg
-from perpool.keeper.liquidator.profit import Policy, Way
+from perpool.keeper.liquidator.profit import SIZES, Policy, Way
 from perpool.keeper.liquidator.role import (
     Ether,
     LiquidatorRole,
@@ -46,7 +46,7 @@ class EvmNodes:
         self.evm = evm
         self.chain_id = evm.chain_id
         self.base_fee, self.tip = 20 * GWEI, 0
-        self.reads = 0
+        self.estimates = 0
         self.found: list[tuple[int, Event]] = []
         inner = evm.transact
 
@@ -74,7 +74,6 @@ class EvmNodes:
         ]
 
     def read(self, calls: Sequence[Call], head: Head | None = None) -> list[Any]:
-        self.reads += 1
         return [self._outcome(call) for call in calls]
 
     def _outcome(self, call: Call) -> Any:
@@ -93,6 +92,7 @@ class EvmNodes:
         return self.base_fee, self.tip
 
     def estimate(self, to: str, data: bytes, sender: str) -> int:
+        self.estimates += 1
         found = len(self.found)
         with self.evm.anchor():
             try:
@@ -462,16 +462,6 @@ def test_tick__a_part_where_the_market_is_too_shallow_for_all(scene: Scene) -> N
     assert scene.outcomes("reverse", "landed") == 1
 
 
-def test_tick__no_more_than_configured(scene: Scene) -> None:
-    borrower = borrow(scene)
-    scene.market.set_price("8.4")
-    before = scene.market.reverse.debt_of(borrower)
-    [choice] = scene.tick(scene.role(max_repay=Decimal(1_000))).chosen
-    assert choice.appraisal.repaid == 1_000
-    repaid = before - scene.market.reverse.debt_of(borrower)
-    assert repaid == pytest.approx(1_000 * 10**6, rel=1e-6)
-
-
 def test_tick__sends_no_more_while_one_waits(scene: Scene) -> None:
     borrow(scene)
     scene.market.set_price("8.4")
@@ -528,8 +518,6 @@ def test_tick__less_than_the_policy_asks_for(scene: Scene) -> None:
     profit = choice.appraisal.profit
     more = scene.role(min_profit=profit + 10)
     assert scene.tick(more).chosen == ()
-    share = scene.role(min_share=profit / choice.appraisal.repaid + Decimal("0.01"))
-    assert scene.tick(share).chosen == ()
 
 
 def test_tick__a_failure_is_tried_again_later_and_later(scene: Scene, logs: list[Any]) -> None:
@@ -605,8 +593,19 @@ def test_tick__bad_debt_at_a_loss_only_where_configured(scene: Scene) -> None:
 def test_tick__without_a_price(scene: Scene, logs: list[Any]) -> None:
     borrow(scene)
     scene.evm.warp(86_400 + 1)
-    assert scene.tick(scene.role()).found == 0
-    assert [each["reason"] for each in logs if each["event"] == "no price"] == ["stale price"] * 2
+    role = scene.role()
+    for _ in range(3):
+        assert scene.tick(role).found == 0
+    # once, though it stays so
+    [line] = said(logs, "no price")
+    assert (line["market"], line["reason"]) == ("TKN", "stale price")
+    scene.market.refresh_price()
+    scene.tick(role)
+    [line] = said(logs, "price is back")
+    assert line["market"] == "TKN"
+    scene.evm.warp(86_400 + 1)
+    scene.tick(role)
+    assert len(said(logs, "no price")) == 2
 
 
 def test_tick__the_worst_of_many_first(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -623,6 +622,51 @@ def test_tick__the_worst_of_many_first(scene: Scene, monkeypatch: pytest.MonkeyP
         assert outcome.found == 5
         order.append({named[subject.split("/")[1]] for subject in outcome.rested})
     assert order == [{4, 3}, {2, 1}]
+
+
+def test_tick__gas_of_the_most_profitable_first(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, logs: list[Any]
+) -> None:
+    """An estimate is a request to every node: a crash must not take as many as accounts."""
+    monkeypatch.setattr("perpool.keeper.liquidator.role.ESTIMATES", 2)
+    accounts = [
+        borrow(scene, f"borrower {number}", tokens=tokens, ltv=69 - number / 10).address
+        for number, tokens in enumerate((300, 500, 200, 600, 400))
+    ]
+    scene.market.set_price("8.4")
+    role = scene.role()
+    order = []
+    for _ in range(3):
+        scene.nodes.estimates = 0
+        chosen = scene.tick(role).chosen
+        order.append({accounts.index(each.candidate.position.account) for each in chosen})
+        assert scene.nodes.estimates == len(chosen)
+    assert order == [{3, 1}, {4, 0}, {2}]
+    assert [each["accounts"] for each in said(logs, "put off")] == [3, 1]
+
+
+def test_tick__gas_of_many_that_do_not_pay(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose gas is too dear makes way for the others."""
+    monkeypatch.setattr("perpool.keeper.liquidator.role.ESTIMATES", 2)
+    for number in range(5):
+        borrow(scene, f"borrower {number}", tokens=20 + number)
+    scene.market.set_price("8.4")
+    role = scene.role()
+    rested: set[str] = set()
+    for _ in range(3):
+        scene.nodes.estimates = 0
+        rested |= set(scene.tick(role).rested)
+        assert scene.nodes.estimates <= 2 * SIZES
+    assert len(rested) == 5
+
+
+def test_tick__no_gas_is_estimated_of_what_brings_too_little(scene: Scene) -> None:
+    borrow(scene)
+    scene.market.set_price("8.4")
+    scene.market.pool.swap_to(Decimal("7.94"))
+    [reason] = scene.tick(scene.role(min_profit=Decimal(10_000))).rested.values()
+    assert reason.endswith("USDT of 10000 before gas")
+    assert scene.nodes.estimates == 0
 
 
 def test_tick__the_worst_of_both_pools_first(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -667,17 +711,67 @@ def test_tick__ether_by_a_feed(scene: Scene) -> None:
     assert scene.tick(scene.role(ether=by_feed)).chosen == ()
 
 
-@pytest.mark.parametrize("answer", [0, -5, 3_000 * 10**8])
-def test_tick__ether_without_a_fresh_price(scene: Scene, answer: int) -> None:
-    """Nothing is sent on a guess."""
+def test_tick__ether_by_a_feed_that_beats_once_a_day(scene: Scene, logs: list[Any]) -> None:
+    """As many of Chainlink's do, give or take an hour."""
     borrow(scene)
-    feed = scene.evm.deploy("TestFeed", 8, answer)
-    feed.set(answer)
-    if answer > 0:
-        scene.evm.warp(7_201)
+    feed = scene.evm.deploy("TestFeed", 8, 3_000 * 10**8)
+    feed.set(3_000 * 10**8)
+    scene.evm.warp(86_400 + 3_000)
     scene.market.set_price("8.4")
-    with pytest.raises(KeeperError, match="no price of ether"):
-        scene.tick(scene.role(ether=Ether(feed=feed.address)))
+    [choice] = scene.tick(scene.role(ether=Ether(feed=feed.address))).chosen
+    assert choice.candidate.case.rates.ether_price == 3_000
+    assert not said(logs, "no price of ether")
+
+
+def test_tick__ether_by_a_feed_that_is_stale(scene: Scene, logs: list[Any]) -> None:
+    """It goes on with twice the price that it last had, and says so once."""
+    borrow(scene)
+    feed = scene.evm.deploy("TestFeed", 8, 3_000 * 10**8)
+    feed.set(3_000 * 10**8)
+    scene.evm.warp(601)
+    scene.market.set_price("8.4")
+    role = scene.role(dry=True, ether=Ether(feed=feed.address, max_age=600))
+    [choice] = scene.tick(role).chosen
+    assert choice.candidate.case.rates.ether_price == 6_000
+    [line] = said(logs, "no price of ether")
+    assert (line["used"], line["log_level"]) == ("6000.00", "warning")
+    scene.evm.mine(40)
+    assert scene.tick(role).chosen
+    assert len(said(logs, "no price of ether")) == 1
+    # and when it is stale another time
+    feed.set(3_000 * 10**8)
+    scene.evm.mine(40)
+    [choice] = scene.tick(role).chosen
+    assert choice.candidate.case.rates.ether_price == 3_000
+    scene.evm.warp(601)
+    scene.evm.mine(40)
+    scene.tick(role)
+    assert len(said(logs, "no price of ether")) == 2
+
+
+@pytest.mark.parametrize("answer", [0, -5, None])
+def test_tick__ether_by_a_feed_that_has_nothing(scene: Scene, answer: int | None) -> None:
+    """The last price known if there was one; else nothing is sent on a guess."""
+    borrow(scene)
+    scene.market.set_price("8.4")
+    feed = scene.evm.deploy("TestFeed", 8, 3_000 * 10**8)
+    feed.set(3_000 * 10**8)
+    known = scene.role(dry=True, ether=Ether(feed=feed.address))
+    scene.tick(known)
+    if answer is None:
+        nothing = scene.evm.deploy("Multicall").address
+        known.ether = Ether(feed=nothing)
+    else:
+        feed.set(answer)
+    scene.evm.mine(40)
+    [choice] = scene.tick(known).chosen
+    assert choice.candidate.case.rates.ether_price == 6_000
+    with pytest.raises(KeeperError, match="has never had a price of ether"):
+        scene.tick(scene.role(ether=known.ether))
+
+
+def said(logs: list[Any], event: str) -> list[Any]:
+    return [each for each in logs if each["event"] == event]
 
 
 # -- reading back --
