@@ -20,6 +20,7 @@ from typing import Any, TypeVar, cast
 from urllib.parse import parse_qs, urlsplit
 
 import redis
+import structlog
 import tenacity
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
@@ -42,6 +43,11 @@ CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 2.0
 PAGE = 500
 """Entries in one answer."""
+
+_LOG = structlog.get_logger("perpool.keeper.mailbox")
+_LAST_ID = (2**64 - 1, 2**64 - 1)
+_EXHAUSTED = ("exhausted the last possible ID", "smaller than the target stream top item")
+"""What servers say to a post behind the last possible id."""
 
 _DEFAULTS: dict[str, Any] = {
     "socket_connect_timeout": CONNECT_SECONDS,
@@ -175,7 +181,30 @@ class RedisMailbox:
         return f"<RedisMailbox {self._server.place}, chain {self.chain_id}>"
 
     def _post(self, text: str) -> None:
+        try:
+            self._append(text)
+        except ResponseError as error:
+            if not any(each in str(error) for each in _EXHAUSTED):
+                raise
+            self._start_over()
+            self._append(text)
+
+    def _append(self, text: str) -> None:
         self._client.xadd(self._stream, {"message": text}, maxlen=KEPT, approximate=True)
+
+    def _start_over(self) -> None:
+        """Somebody has posted under the last possible id, and nothing can follow: make room."""
+
+        def delete(pipe: Any) -> None:
+            answer = pipe.xinfo_stream(self._stream)
+            pipe.multi()
+            # unless another has done so already
+            if _order(answer["last-generated-id"].decode()) == _LAST_ID:
+                pipe.delete(self._stream, self._origin)
+
+        with contextlib.suppress(ResponseError):  # no such key any more
+            self._client.transaction(delete, self._stream)
+            _LOG.error("mailbox started over", reason="somebody used up its ids")
 
     def _read(self, after: str | None) -> tuple[list[Message], str | None]:
         origin = self._current_origin()
@@ -243,8 +272,8 @@ class RedisMailbox:
 
 
 def _order(entry_id: str) -> tuple[int, int] | None:
-    """An entry's id as two numbers; None where it is none."""
-    parts = re.fullmatch(r"([0-9]{1,19})-([0-9]{1,19})", entry_id)
+    """An entry's id as two numbers of 64 bits; None where it is none."""
+    parts = re.fullmatch(r"([0-9]{1,20})-([0-9]{1,20})", entry_id)
     return (int(parts[1]), int(parts[2])) if parts else None
 
 

@@ -19,6 +19,7 @@ import tenacity
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from structlog.testing import capture_logs
 
 from perpool.keeper.mailbox import MailboxError, open_mailbox
 from perpool.keeper.mailbox import redis as redis_store
@@ -249,6 +250,31 @@ def test_read__entries_of_any_form(server: RedisServer) -> None:
 
 
 # -- credentials --
+
+
+@pytest.mark.parametrize("entry_id", ["10000000000000000000-0", f"{2**64 - 1}-{2**64 - 2}"])
+def test_read__entry_under_an_id_of_20_digits(server: RedisServer, entry_id: str) -> None:
+    mailbox = open_mailbox(server.url, CHAIN)
+    server.client().xadd(STREAM, {"message": message(1).to_json()}, id=entry_id)
+    mailbox.post(message(2))
+    messages, position = mailbox.read(None)
+    assert messages == [message(1), message(2)]
+    assert mailbox.read(position) == ([], position)
+
+
+def test_post__last_possible_id_is_taken(server: RedisServer) -> None:
+    """Nothing can follow it: the stream is made anew, and readers start over."""
+    mailbox, other = (open_mailbox(server.url, CHAIN) for _ in range(2))
+    mailbox.post(message(1))
+    server.client().xadd(STREAM, {"message": message(2).to_json()}, id=f"{2**64 - 1}-{2**64 - 1}")
+    _, position = other.read(None)
+    with capture_logs() as logs:
+        mailbox.post(message(3))
+        other.post(message(4))
+    assert [each["event"] for each in logs] == ["mailbox started over"]
+    # also where the same is done again before anybody looks
+    server.client().xadd(STREAM, {"message": message(5).to_json()}, id=f"{2**64 - 1}-{2**64 - 1}")
+    assert other.read(position)[0] == [message(3), message(4), message(5)]
 
 
 def test_open_mailbox__password(caplog: pytest.LogCaptureFixture) -> None:
