@@ -51,12 +51,16 @@ class RpcProxy:
 
     delay: float
     """Seconds before each answer."""
+    drip: float
+    """Seconds before each byte of an answer."""
     status: int | None
     """HTTP status of each answer, 500 or 429, with a page that is no JSON."""
     html: bool
     """A page in place of each answer, with status 200."""
     lag: int
     """Blocks that it is behind; it knows nothing of later ones."""
+    boasts: int
+    """Blocks that it makes up on top of the newest, with the newest one's state and time."""
     lies: set[Literal["calls", "hashes", "receipts", "nonces"]]
     """What it gets wrong: results of calls, hashes of blocks, success in receipts, nonces."""
     after_sending: Literal["error", "drop"] | None
@@ -95,9 +99,11 @@ class RpcProxy:
     def heal(self) -> None:
         """End all faults but that it is `down`."""
         self.delay = 0.0
+        self.drip = 0.0
         self.status = None
         self.html = False
         self.lag = 0
+        self.boasts = 0
         self.lies = set()
         self.after_sending = None
         self.swallows = False
@@ -148,7 +154,7 @@ class RpcProxy:
         if batch and self.batches is not None and len(body) > self.batches:
             error = {"code": -32600, "message": "batch is too large"}
             return {"jsonrpc": "2.0", "id": None, "error": error}
-        honest = not (self.lag or self.swallows or self.throttle)
+        honest = not (self.lag or self.boasts or self.swallows or self.throttle)
         if batch and honest and all(each["method"] != SEND for each in requests_):
             answers = self._answer_together(requests_)
         else:
@@ -170,6 +176,8 @@ class RpcProxy:
             return self._send(request, parameters[0])
         if self.lag:
             found = self._lagging(request, method, parameters)
+        elif self.boasts:
+            found = self._boasting(request, method, parameters)
         elif self.swallows and method == "eth_getTransactionByHash":
             found = _result(request, None)
         else:
@@ -235,6 +243,26 @@ class RpcProxy:
         mined = isinstance(found, dict) and found.get("blockNumber")
         if mined and _number(mined) > head:
             return _result(request, None)
+        return answer
+
+    def _boasting(self, request: Message, method: str, parameters: list[Any]) -> Message:
+        """As a node would answer that has `boasts` more blocks; up to there it is honest."""
+        head = int(self._ask("eth_blockNumber"), 16)
+        if method == "eth_blockNumber":
+            return _result(request, hex(head + self.boasts))
+        position = BLOCK_ARGUMENT.get(method, len(parameters))
+        if position >= len(parameters):
+            return self._forward(request)
+        asked = parameters[position]
+        number = head + self.boasts if asked in NEWEST else _number(asked)
+        if not head < number <= head + self.boasts:
+            return self._forward(request)
+        parameters[position] = hex(head)
+        answer = self._forward({**request, "params": parameters})
+        if method == "eth_getBlockByNumber":
+            found = answer["result"]
+            made_up = {"number": hex(number), "hash": "0x" + keccak(number).hex()}
+            answer = {**answer, "result": {**found, **made_up}}
         return answer
 
     def _ask(self, method: str, *parameters: Any) -> Any:
@@ -305,7 +333,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content)
+        if not self.server.proxy.drip:
+            self.wfile.write(content)
+            return
+        for byte in content:
+            time.sleep(self.server.proxy.drip)
+            self.wfile.write(bytes([byte]))
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
         """Not to the terminal."""

@@ -284,21 +284,40 @@ class Endpoint:
         self._log = log
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"node {name}")
         self._mutex = threading.Lock()
+        self._connecting = threading.Lock()
+        """Held for as long as a node takes to say its chain, so never together with `_mutex`."""
         self._connection: Connection | None = None
         self._failures = 0
         self._rests_until = 0.0
         self._queued = 0
+        self._given_up = 0
+        """Answers that nobody waits for any longer, and that hold a thread each."""
 
     @property
     def ready(self) -> bool:
         """Whether to ask it: not soon after a failure, nor when many of its answers are due."""
-        return time.monotonic() >= self._rests_until and self._queued < _QUEUE
+        if self._queued >= _QUEUE or self._given_up >= _THREADS:
+            return False
+        return time.monotonic() >= self._rests_until
 
     def submit(self, question: Question) -> Future[Any]:
         """Ask in a thread."""
         with self._mutex:
             self._queued += 1
         return self._threads.submit(self._outcome_in_thread, question)
+
+    def give_up(self, answer: Future[Any]) -> Silence:
+        """Wait no longer for an answer, and let the node rest; its thread ends when it may."""
+        late = Silence("no whole answer in time")
+        with self._mutex:
+            if answer.cancel():
+                self._queued -= 1
+            else:
+                self._given_up += 1
+        if not answer.cancelled():
+            answer.add_done_callback(self._end_given_up)
+        self._rest(late)
+        return late
 
     def outcome(self, question: Question) -> Any:
         """The answer, or the exception that says why there is none: Reverted, ChainError."""
@@ -330,6 +349,10 @@ class Endpoint:
         """End its threads, once they have their answers."""
         self._threads.shutdown(wait=False)
 
+    def _end_given_up(self, answer: Future[Any]) -> None:
+        with self._mutex:
+            self._given_up -= 1
+
     def _outcome_in_thread(self, question: Question) -> Any:
         try:
             return self.outcome(question)
@@ -338,13 +361,23 @@ class Endpoint:
                 self._queued -= 1
 
     def _connected(self) -> Connection:
-        with self._mutex:
-            if self._connection is None:
-                connection = Connection(self._url, self._timeout, self._registry)
-                if self.chain_id not in (None, connection.chain_id):
-                    raise Silence(f"is of chain {connection.chain_id}, not of {self.chain_id}")
-                self._connection = connection
-            return self._connection
+        connection = self._connection
+        if connection is None:
+            with self._connecting:
+                connection = self._connection or self._connect()
+        if self.chain_id not in (None, connection.chain_id):
+            raise Silence(f"is of chain {connection.chain_id}, not of {self.chain_id}")
+        return connection
+
+    def _connect(self) -> Connection:
+        if time.monotonic() < self._rests_until:
+            raise Silence(str(self.trouble))  # another thread has failed to just now
+        try:
+            self._connection = connection = Connection(self._url, self._timeout, self._registry)
+        except Silence as error:
+            self._rest(error)
+            raise
+        return connection
 
     def _rest(self, error: Silence) -> None:
         with self._mutex:
@@ -361,6 +394,8 @@ class Endpoint:
         self._show()
 
     def _recover(self) -> None:
+        if self._given_up:
+            return  # an answer that came too late, or may have
         if self._failures:
             self._failures = 0
             self._log.info("node up", node=self.name)

@@ -5,21 +5,31 @@
     rate, price = nodes.read([oracle_call, feed_call], head)
     nodes.send(raw).taken
 
-What counts is what a strict majority of the nodes that answer says: two of three, both of two, the
-one of one. So three nodes stand one liar, and two show that there is one. Nodes that are behind, or
-on another fork, take no part until they have caught up; each `head` looks at that anew. A node that
-fails rests for a while, longer each time, so that a dead one costs a timeout now and then and not
-with every request.
+What counts is what a strict majority of the nodes that answer says, and at least `min_agreeing` of
+them: by default half of those that are configured, rounded up. So three nodes stand one liar, and
+need two that agree even while the third is down; two show that one of them lies, and one goes on
+while the other is down. A node that fails rests for a while, longer each time, so that a dead one
+costs a timeout now and then and not with every request.
 
-ASSUMPTIONS. A node that is alone, because only one is configured or all others are down, is
-believed. Of two nodes of which one is far behind, the one ahead is believed: three are better.
+Nodes that are behind, or on another fork, take no part until they have caught up; each `head` looks
+at that anew. The newest block is one that most nodes have, so one that makes up a higher one gains
+nothing. Where half of them say more than `max_lag_blocks` above the rest, that is a Disagreement,
+unless the rest is plainly behind: its newest blocks are older than `LATE`, those above are not, and
+those above have the same blocks where the others end.
+
+ASSUMPTIONS. Fewer than `min_agreeing` nodes lie in the same way. With one node, or two and the
+default, that is none: the one that is left is believed while the other is down, slow or plainly
+behind. Two nodes with `min_agreeing` 2, or three, trust none alone. Our clock is right to well
+below `LATE`. A chain that stands still for longer makes an honest node seem behind, and then one
+liar of two wins. Gas estimates, tips, waiting transactions and reasons of failures are not compared:
+nothing is decided by them but what a transaction costs, within the outbox's own bounds.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -38,6 +48,7 @@ from perpool.keeper.endpoint import (
     Question,
     Receipt,
     SendAnswer,
+    Silence,
     name_endpoints,
 )
 from perpool.keeper.metrics import Metrics
@@ -46,6 +57,9 @@ __all__ = ["Disagreement", "Head", "Nodes", "NodesError", "Receipt", "SendAnswer
 
 GRACE = 0.5
 """Seconds that the others get once more than half of the nodes have answered."""
+LATE = 120
+"""Seconds of age above which a node's newest block is plainly not the chain's, where another node
+has a newer one: longer than chains make no block."""
 
 T = TypeVar("T")
 
@@ -61,9 +75,10 @@ class Disagreement(NodesError):  # noqa: N818 - what happened, not what went wro
 class Nodes:
     """Nodes at `endpoints`: http(s) URLs and paths of IPC sockets. Threads may share it.
 
-    `timeout` is for one answer of one node. A node more than `max_lag_blocks` behind is left out;
-    where even the newest block is older than `max_age`, nothing is believed. `chain_id` None is
-    whatever all of them say.
+    `timeout` is for one answer of one node; twice as much for one that comes in drips or in several
+    messages. A node more than `max_lag_blocks` behind is left out; where even the newest block is
+    older than `max_age`, nothing is believed. `min_agreeing` is how many have to say the same while
+    others are down, from 1 to a strict majority. `chain_id` None is whatever all of them say.
 
     Every method raises NodesError, and where nodes are compared Disagreement.
     """
@@ -75,6 +90,7 @@ class Nodes:
         *,
         timeout: timedelta = timedelta(seconds=5),
         max_lag_blocks: int = 3,
+        min_agreeing: int | None = None,
         max_age: timedelta | None = None,
         clock: Callable[[], int] = lambda: int(time.time()),
         metrics: Metrics | None = None,
@@ -86,6 +102,10 @@ class Nodes:
             names = name_endpoints(endpoints)
         except ValueError as error:
             raise NodesError(str(error)) from None
+        majority = len(endpoints) // 2 + 1
+        if min_agreeing is not None and not 1 <= min_agreeing <= majority:
+            raise NodesError(f"min_agreeing: {len(endpoints)} nodes allow 1 to {majority}")
+        self.min_agreeing = min_agreeing or (len(endpoints) + 1) // 2
         self.max_lag_blocks = max_lag_blocks
         self.max_age = max_age
         self.metrics = metrics or Metrics()
@@ -133,26 +153,14 @@ class Nodes:
         latest = {node: said for node, said in outcomes if not isinstance(said, Exception)}
         if not latest:
             raise NodesError(_excuses(outcomes))
-        newest = _ranked(latest.values())[(len(latest) - 1) // 2]
-        near = {
-            node: head
-            for node, head in latest.items()
-            if head.number >= newest - self.max_lag_blocks
-        }
-        height = _ranked(near.values())[len(near) // 2]
-        votes = [(node, head) for node, head in near.items() if head.number == height]
-        above = [node for node, head in near.items() if head.number > height]
-        if above:
-            votes += self._ask(lambda node: node.block(hex(height)), above)
-        agreed: Head = self._decide(votes, f"block {height}")
-        voted = dict(votes)
-        for node, head in latest.items():
-            if node not in near:
-                node.place(f"behind, at block {head.number}")
-            elif isinstance(voted.get(node), Head) and voted[node] != agreed:
-                node.place(f"has another block {height}")
-            else:
-                node.place(None)
+        try:
+            agreed, apart = self._compare(latest)
+        except Disagreement:
+            for node in latest:
+                node.place(None)  # none is to be asked without the one that contradicts it
+            raise
+        for node in latest:
+            node.place(apart.get(node))
         age = self._clock() - agreed.time
         if self.max_age is not None and age > self.max_age.total_seconds():
             raise NodesError(
@@ -182,20 +190,9 @@ class Nodes:
         """Transactions that an account has mined."""
         return self._number("eth_getTransactionCount", address, head)
 
-    def pending_nonce(self, address: str) -> int:
-        """The most transactions that any node knows of an account, mined or waiting."""
-        found = self._all(lambda node: node.rpc("eth_getTransactionCount", address, "pending"))
-        return max(int(each, 16) for each in found)
-
     def balance(self, address: str, head: Head | None = None) -> int:
         """Wei of an account."""
         return self._number("eth_getBalance", address, head)
-
-    def code(self, address: str, head: Head | None = None) -> bytes:
-        """Code of an account, empty if it is no contract."""
-        block = hex((head or self.head()).number)
-        code = self._agree(lambda node: str(node.rpc("eth_getCode", address, block)), "code")
-        return bytes.fromhex(code.removeprefix("0x"))
 
     def logs(
         self, addresses: Sequence[str], from_block: int, to_block: int
@@ -213,10 +210,14 @@ class Nodes:
 
     def receipt(self, transaction_hash: str) -> Receipt | None:
         """A transaction's receipt, None until a majority has it."""
-        found = self._all(lambda node: node.receipt(transaction_hash))
+        outcomes = self._ask(lambda node: node.receipt(transaction_hash))
+        votes = [(node, said) for node, said in outcomes if not isinstance(said, Exception)]
+        found: list[Receipt | None] = [said for _, said in votes]
         for each in found:
-            if 2 * found.count(each) > len(found):
+            if self._suffices(found.count(each), len(found)):
                 return each
+        if len(found) < self.min_agreeing:
+            raise self._too_few(outcomes)
         if None in found:
             return None
         raise self._disagreement(f"receipt of {transaction_hash}")
@@ -275,14 +276,21 @@ class Nodes:
         """
         assert self.chain_id
         chosen = self._voters if endpoints is None else [each for each in endpoints if each.ready]
+        return self._gather(question, chosen, enough)
+
+    def _gather(
+        self,
+        question: Question,
+        chosen: Sequence[Endpoint],
+        enough: Callable[[list[Any]], bool] = lambda said: False,
+    ) -> list[tuple[Endpoint, Any]]:
         if not chosen:
             raise NodesError(_excuses([(each, each.trouble) for each in self._endpoints]))
-        if len(chosen) == 1:
-            return [(chosen[0], chosen[0].outcome(question))]
         futures = {node.submit(question): node for node in chosen}
         waiting = set(futures)
         outcomes: list[tuple[Endpoint, Any]] = []
-        deadline = time.monotonic() + 2 * self._timeout
+        most = max(len(chosen) // 2 + 1, self.min_agreeing)
+        last = deadline = time.monotonic() + 2 * self._timeout
         while waiting:
             left = max(0.0, deadline - time.monotonic())
             done, waiting = wait(waiting, left, return_when=FIRST_COMPLETED)
@@ -292,8 +300,10 @@ class Nodes:
             said = [each for _, each in outcomes if not isinstance(each, ChainError)]
             if enough(said):
                 break
-            if 2 * len(said) > len(chosen):
+            if len(said) >= most:
                 deadline = min(deadline, time.monotonic() + GRACE)
+        if time.monotonic() >= last:
+            outcomes += [(futures[each], futures[each].give_up(each)) for each in waiting]
         return outcomes
 
     @property
@@ -316,13 +326,13 @@ class Nodes:
         key: Callable[[Any], Any] = lambda said: said,
     ) -> T:
         """What a strict majority of those that answer says."""
-        asked = len(self._voters)
+        voters = self._voters
 
         def enough(said: list[Any]) -> bool:
             keys = [key(each) for each in said]
-            return any(2 * keys.count(each) > asked for each in keys)
+            return any(self._suffices(keys.count(each), len(voters)) for each in keys)
 
-        answer: T = self._decide(self._ask(question, enough=enough), about, key)
+        answer: T = self._decide(self._ask(question, voters, enough=enough), about, key)
         return answer
 
     def _decide(
@@ -337,14 +347,72 @@ class Nodes:
         if not votes:
             raise NodesError(_excuses(outcomes))
         keys = [each for _, _, each in votes]
-        winner = next((each for each in votes if 2 * keys.count(each[2]) > len(votes)), None)
+        winner = next(
+            (each for each in votes if self._suffices(keys.count(each[2]), len(votes))), None
+        )
         if winner is None:
+            if len(votes) < self.min_agreeing:
+                raise self._too_few(outcomes)
             raise self._disagreement(about)
         outvoted = [node.name for node, _, each in votes if each != winner[2]]
         if outvoted:
             self.metrics.disagreements.inc()
             self.log.warning("node outvoted", nodes=outvoted, about=about)
         return winner[1]
+
+    def _suffices(self, same: int, answers: int) -> bool:
+        return same >= self.min_agreeing and 2 * same > answers
+
+    def _too_few(self, outcomes: Iterable[tuple[Endpoint, Any]]) -> NodesError:
+        names = [node.name for node, said in outcomes if not isinstance(said, ChainError)]
+        if not names:
+            return NodesError(_excuses(outcomes))
+        return NodesError(
+            f"only {', '.join(names)} of {len(self._endpoints)} nodes can be asked: "
+            f"{self.min_agreeing} have to agree"
+        )
+
+    def _compare(self, latest: Mapping[Endpoint, Head]) -> tuple[Head, dict[Endpoint, str]]:
+        """The newest block that most nodes have, and why others are apart from them."""
+        voices, ahead = latest, latest
+        while 2 * len(ahead) >= len(voices):
+            voices = ahead
+            ranks = sorted((each.number for each in voices.values()), reverse=True)
+            height = ranks[min(len(ranks) - 1, max(len(ranks) // 2, self.min_agreeing - 1))]
+            highest = height + self.max_lag_blocks
+            ahead = {node: head for node, head in voices.items() if head.number > highest}
+            behind = {head for head in voices.values() if head.number <= highest}
+            if 2 * len(ahead) >= len(voices) and not self._are_behind(behind, ahead):
+                raise self._disagreement(f"the newest block, {ranks[0]} or {ranks[-1]}")
+        votes = [(node, head) for node, head in voices.items() if head.number == height]
+        above = [node for node, head in voices.items() if head.number > height and node.ready]
+        if above:
+            votes += self._ask(lambda node: node.block(hex(height)), above)
+        agreed: Head = self._decide(votes, f"block {height}")
+        voted: dict[Endpoint, Any] = dict(votes)
+        apart: dict[Endpoint, str] = {}
+        for node, head in latest.items():
+            said = voted.get(node, agreed)
+            if head.number < height - self.max_lag_blocks:
+                apart[node] = f"behind, at block {head.number}"
+            elif isinstance(said, Head) and said != agreed:
+                apart[node] = f"has another block {height}"
+            elif isinstance(said, ChainError) and not isinstance(said, Silence):
+                apart[node] = f"says block {head.number}, and has no block {height}"
+        return agreed, apart
+
+    def _are_behind(self, behind: Iterable[Head], ahead: Mapping[Endpoint, Head]) -> bool:
+        """Whether some newest blocks are plainly old ones of the chain that others have."""
+        now = self._clock()
+        if any(now - each.time <= LATE for each in behind):
+            return False
+        if any(abs(now - each.time) > LATE for each in ahead.values()):
+            return False
+        for old in behind:
+            outcomes = self._ask(lambda node, old=old: node.block(hex(old.number)), list(ahead))  # type: ignore[misc]
+            if [said for _, said in outcomes] != [old] * len(ahead):
+                return False
+        return True
 
     def _disagreement(self, about: str) -> Disagreement:
         self.metrics.disagreements.inc()
@@ -355,26 +423,18 @@ class Nodes:
         return self._agree(lambda node: int(node.rpc(method, address, block), 16), method)
 
     def _common_chain(self) -> int:
-        outcomes = [
-            (each, each.outcome(lambda node: node.chain_id))
-            for each in self._endpoints
-            if each.ready
-        ]
+        ready = [each for each in self._endpoints if each.ready]
+        outcomes = self._gather(lambda node: node.chain_id, ready)
         found = {said for _, said in outcomes if isinstance(said, int)}
         if len(found) > 1:
             said = ", ".join(f"{node.name}: {each}" for node, each in outcomes)
             raise Disagreement(f"nodes of different chains ({said}): take the wrong ones out")
-        if not found:
-            raise NodesError(_excuses(outcomes))
+        if sum(isinstance(said, int) for _, said in outcomes) < self.min_agreeing:
+            raise self._too_few(outcomes)
         chain_id: int = found.pop()
         for each in self._endpoints:
             each.chain_id = chain_id
         return chain_id
-
-
-def _ranked(heads: Iterable[Head]) -> list[int]:
-    """Block numbers, the highest first."""
-    return sorted((each.number for each in heads), reverse=True)
 
 
 def _comparable(answers: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -86,7 +87,6 @@ def test_nodes__over_ipc(anvil: Anvil, chain: Chain, probe: Contract) -> None:
     assert nodes.block_hash(head.number) == head.hash
     assert nodes.block_hash(head.number + 9) is None
     assert nodes.balance(KEY.address) == chain.balance(KEY.address)
-    assert nodes.code(probe.address) == chain.code(probe)
     assert nodes.read([probe.total.bind(1), probe.OWNER.bind()], head) == [321, chain.default]
     assert nodes.read([]) == []
 
@@ -207,6 +207,63 @@ def test_failover__one_slow_of_three_is_not_waited_for(
     assert time.monotonic() - started < 1.5
 
 
+def test_failover__a_black_hole_from_the_start(three: list[RpcProxy], probe: Contract) -> None:
+    hole, *_ = three
+    hole.delay = 60
+    for chain_id in (31_337, None):
+        nodes = connect(*three, chain_id=chain_id, timeout=timedelta(seconds=5))
+        started = time.monotonic()
+        for _ in range(3):
+            assert nodes.read([probe.total.bind(1)]) == [321]
+        assert time.monotonic() - started < 4
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_failover__an_answer_in_drips(three: list[RpcProxy], probe: Contract, count: int) -> None:
+    dripping, *_ = nodes_of = three[:count]
+    nodes = connect(*nodes_of, timeout=timedelta(seconds=0.3))
+    nodes.head()
+    dripping.drip = 0.02
+    started = time.monotonic()
+    if count == 1:
+        with pytest.raises(NodesError, match="no whole answer in time"):
+            nodes.head()
+    else:
+        nodes.head()
+        nodes.head()
+    assert 0.5 < time.monotonic() - started < 2
+    assert nodes.metrics.node_up.labels(dripping.url[7:])._value.get() == 0
+    dripping.heal()
+    deadline = time.monotonic() + 20
+    while not nodes.metrics.node_up.labels(dripping.url[7:])._value.get():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+        with contextlib.suppress(NodesError):
+            nodes.head()
+
+
+def test_failover__endless_drips_hold_a_few_threads(three: list[RpcProxy], probe: Contract) -> None:
+    dripping, *_ = three
+    nodes = connect(dripping, timeout=timedelta(seconds=0.1))
+    nodes.head()
+    dripping.drip = 0.09
+    before = threading.active_count()
+    [node] = nodes._endpoints
+    for _ in range(8):
+        node._rests_until = 0.0
+        with pytest.raises(NodesError):
+            nodes.head()
+    assert not node.ready
+    # ours, and the proxy's one for each connection
+    assert threading.active_count() - before <= 2 * 4
+    assert dripping.counts["eth_getBlockByNumber"] <= 1 + 4
+    dripping.drip = 0.0
+    deadline = time.monotonic() + 10
+    while not node.ready:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def test_failover__nobody_there(three: list[RpcProxy]) -> None:
     nodes = connect(*three)
     nodes.head()
@@ -279,7 +336,9 @@ def test_errors__keys_of_urls_are_not_repeated(three: list[RpcProxy]) -> None:
 
 def test_head__a_node_behind_is_left_out(three: list[RpcProxy], chain: Chain) -> None:
     late, *_ = three
-    nodes = connect(*three[:2])
+    chain.mine(timestamp=chain.timestamp + 300)
+    chain.mine(9)
+    nodes = connect(*three[:2], clock=lambda: chain.timestamp)
     late.lag = 10
     with capture_logs() as logs:
         assert nodes.head().number == chain.block_number
@@ -317,6 +376,130 @@ def test_head__one_of_three_claims_a_longer_chain(three: list[RpcProxy], chain: 
 
     liar.rewrite = boast
     assert connect(*three).head().number == chain.block_number
+
+
+def test_head__one_of_two_makes_up_a_higher_one(
+    three: list[RpcProxy], chain: Chain, probe: Contract
+) -> None:
+    receipt = probe.note("ADA", 1)
+    liar, honest, _ = three
+    nodes = connect(liar, honest, clock=lambda: chain.timestamp)
+    late = connect(liar, honest, clock=lambda: chain.timestamp)
+    agreed = nodes.head()
+    liar.boasts = 100
+    for _ in range(2):
+        with pytest.raises(Disagreement, match=r"the newest block, \d+ or \d+"):
+            nodes.head()
+    # neither is believed alone after it
+    liar.lies = {"calls", "nonces", "receipts"}
+    for ask in (
+        lambda: nodes.read([probe.total.bind(1)], agreed),
+        lambda: nodes.nonce(KEY.address, agreed),
+        lambda: nodes.receipt(receipt.transaction_hash),
+    ):
+        with pytest.raises(Disagreement):
+            ask()
+    # a clock that is wrong by days makes neither of them the newer one
+    late._clock = lambda: chain.timestamp + 10**6
+    with pytest.raises(Disagreement):
+        late.head()
+
+
+def test_head__one_that_was_behind_has_a_say_when_it_contradicts(
+    three: list[RpcProxy], chain: Chain, probe: Contract
+) -> None:
+    receipt = probe.note("ADA", 1)
+    chain.mine(timestamp=chain.timestamp + 300)
+    chain.mine(9)
+    liar, honest, _ = three
+    nodes = connect(liar, honest, clock=lambda: chain.timestamp)
+    honest.lag = 10
+    head = nodes.head()
+    honest.lag = 0
+    liar.boasts, liar.lies = 100, {"nonces", "receipts"}
+    with pytest.raises(Disagreement):
+        nodes.head()
+    with pytest.raises(Disagreement):
+        nodes.nonce(KEY.address, head)
+    with pytest.raises(Disagreement):
+        nodes.receipt(receipt.transaction_hash)
+
+
+def test_head__one_of_two_behind_on_another_chain(
+    three: list[RpcProxy], chain: Chain, probe: Contract
+) -> None:
+    late, other, _ = three
+    chain.mine(timestamp=chain.timestamp + 300)
+    chain.mine(9)
+    nodes = connect(late, other, clock=lambda: chain.timestamp)
+    late.lag = 10
+    assert nodes.head().number == chain.block_number
+    other.lies = {"hashes"}
+    with pytest.raises(Disagreement, match="the newest block"):
+        nodes.head()
+
+
+def test_head__one_of_three_makes_up_a_higher_one(three: list[RpcProxy], chain: Chain) -> None:
+    liar, honest, dead = three
+    nodes = connect(*three, clock=lambda: chain.timestamp)
+    liar.boasts = 100
+    assert nodes.head().number == chain.block_number
+    dead.down()
+    with pytest.raises(Disagreement):
+        nodes.head()
+    honest.down()
+    with pytest.raises(NodesError):
+        nodes.head()
+
+
+def test_head__above_the_others_without_their_block(three: list[RpcProxy], chain: Chain) -> None:
+    def forget(
+        method: str, parameters: list[object], answer: dict[str, object]
+    ) -> dict[str, object]:
+        of_a_number = method == "eth_getBlockByNumber" and parameters[0] != "latest"
+        return {**answer, "result": None} if of_a_number else answer
+
+    liar, *_ = three
+    liar.boasts, liar.rewrite = 100, forget
+    nodes = connect(*three)
+    with capture_logs() as logs:
+        assert nodes.head().number == chain.block_number
+    [reason] = [each["reason"] for each in logs if each["event"] == "node apart"]
+    assert "has no block" in reason
+
+
+def test_agreement__one_left_of_three_is_not_believed(
+    three: list[RpcProxy], chain: Chain, probe: Contract
+) -> None:
+    receipt = probe.note("ADA", 1)
+    nodes = connect(*three)
+    trusting = connect(*three, min_agreeing=1)
+    head = nodes.head()
+    trusting.head()
+    three[0].down()
+    assert nodes.read([probe.total.bind(1)], head) == [321]
+    three[1].down()
+    for ask in (
+        nodes.head,
+        lambda: nodes.read([probe.total.bind(1)], head),
+        lambda: nodes.nonce(KEY.address, head),
+        lambda: nodes.balance(KEY.address, head),
+        lambda: nodes.receipt(receipt.transaction_hash),
+        lambda: nodes.receipt("0x" + 32 * "00"),
+        lambda: nodes.logs([probe.address], head.number, head.number),
+        connect(*three).head,
+    ):
+        with pytest.raises(NodesError, match="of 3 nodes can be asked: 2 have to agree"):
+            ask()
+    assert trusting.read([probe.total.bind(1)]) == [321]
+
+
+def test_agreement__two_that_trust_no_one_alone(three: list[RpcProxy], probe: Contract) -> None:
+    nodes = connect(*three[:2], min_agreeing=2)
+    assert nodes.read([probe.total.bind(1)]) == [321]
+    three[0].down()
+    with pytest.raises(NodesError, match="2 have to agree"):
+        nodes.head()
 
 
 def test_head__all_behind(three: list[RpcProxy], chain: Chain) -> None:
@@ -461,7 +644,6 @@ def test_send__what_anvil_says(anvil: Anvil, chain: Chain) -> None:
         assert nodes.send(signed(chain, 1)).kind == "insufficient funds"
         chain.set_balance(KEY.address, 10**20)
         assert nodes.send(b"\x02nonsense").kind == "refused"
-        assert nodes.pending_nonce(KEY.address) == 1
     finally:
         chain.rpc("evm_setAutomine", True)
 

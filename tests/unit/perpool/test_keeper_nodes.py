@@ -90,3 +90,14 @@ def test_nodes__urls_of_other_kinds(url: str) -> None:
 def test_nodes__none() -> None:
     with pytest.raises(NodesError, match="name one at least"):
         Nodes([])
+
+
+@pytest.mark.parametrize(("count", "agreeing"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3)])
+def test_min_agreeing__half_by_default(count: int, agreeing: int) -> None:
+    assert Nodes([f"http://{n}.example" for n in range(count)]).min_agreeing == agreeing
+
+
+@pytest.mark.parametrize("agreeing", [0, 3])
+def test_min_agreeing__out_of_bounds(agreeing: int) -> None:
+    with pytest.raises(NodesError, match="2 nodes allow 1 to 2"):
+        Nodes(["http://a.example", "http://b.example"], min_agreeing=agreeing)
