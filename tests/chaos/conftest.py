@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from perpool.anvil import Anvil
+from tests.chaos.table import pytest_sessionfinish, pytest_terminal_summary
 from tests.chaos.world import START, Stage, World
 from tests.exchanges import StandIn
 
-FIGURES = ("rounds", "longest gap")
+__all__ = ["pytest_sessionfinish", "pytest_terminal_summary", "stage", "world"]
 
 
 @pytest.fixture(scope="session")
@@ -30,23 +31,3 @@ def world(stage: Stage, tmp_path: Path, record_property: object) -> Iterator[Wor
             yield made
         finally:
             made.close()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The table of `make chaos`."""
-    rows = []
-    for outcome in ("passed", "failed"):
-        for report in terminalreporter.stats.get(outcome, ()):
-            if "tests/chaos/" in report.nodeid and report.when == "call":
-                name = report.nodeid.rpartition("::")[2].removeprefix("test_")
-                figures = dict(report.user_properties)
-                said = ", ".join(f"{each} {figures[each]}" for each in FIGURES if each in figures)
-                rows.append((name.replace("__", ": ").replace("_", " "), outcome, said))
-    if not rows:
-        return
-    terminalreporter.section("faults")
-    width = max(len(name) for name, _, _ in rows)
-    for name, outcome, said in sorted(rows):
-        terminalreporter.write_line(f"{name:<{width}}  {outcome:<6}  {said}")
-    survived = sum(outcome == "passed" for _, outcome, _ in rows)
-    terminalreporter.write_line(f"{survived} of {len(rows)} survived")
