@@ -18,7 +18,7 @@ one by one as the contracts do.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 from sortedcontainers import SortedList
@@ -68,12 +68,6 @@ class Moment:
             return 0
         return -(-position.debt_shares * self.debt_assets // self.debt_shares)
 
-    def moved(self, leg: Leg, margin_wad: int) -> Moment:
-        """The same after the price has gone against the borrowers by a share of it."""
-        change = self.price_e36 * margin_wad // WAD
-        sign = -1 if leg is Leg.REVERSE else 1
-        return replace(self, price_e36=self.price_e36 + sign * change)
-
 
 def values(leg: Leg, position: Position, moment: Moment) -> tuple[int, int]:
     """(debt, collateral) in USDT's smallest unit, rounded as the pools do."""
@@ -96,10 +90,10 @@ class PositionIndex:
 
     def __init__(self, leg: Leg, positions: Iterable[Position] = ()) -> None:
         self.leg = leg
-        self.examined = 0
-        """Positions that the newest listing looked at."""
         self._positions = {each.account: each for each in positions if each.debt_shares}
         known = self._positions.values()
+        self.examined = 0
+        """Positions that the newest listing looked at."""
         # a key for every position: s / c and then the account
         self._order = SortedList((self._key(each), each.account) for each in known)
         self._shares = SortedList(each.debt_shares for each in known)
@@ -129,27 +123,14 @@ class PositionIndex:
             self._order.remove((self._key(position), account))
             self._shares.remove(position.debt_shares)
 
-    def liquidatable(self, moment: Moment, limit: int | None = None) -> list[Position]:
-        """Positions that may be liquidated, the most unhealthy first, at most `limit` of them.
+    def liquidatable(self, moment: Moment) -> list[Position]:
+        """Positions that may be liquidated, the most unhealthy first.
 
         Takes time for those that it finds, and the logarithm of all.
         """
-        found: list[Position] = []
-        self.examined = 0
-        for position in self._from_the_worst(moment):
-            if len(found) == limit:
-                break
-            self.examined += 1
-            if is_liquidatable(self.leg, position, moment):
-                found.append(position)
-        return found
-
-    def near(self, moment: Moment, margin_wad: int) -> list[Position]:
-        """Positions that are healthy, and would not be if the price moved by that share of it."""
-        moved = moment.moved(self.leg, margin_wad)
-        return [
-            each for each in self.liquidatable(moved) if not is_liquidatable(self.leg, each, moment)
-        ]
+        near = list(self._from_the_worst(moment))
+        self.examined = len(near)
+        return [each for each in near if is_liquidatable(self.leg, each, moment)]
 
     def _from_the_worst(self, moment: Moment) -> Iterator[Position]:
         """Every position that may be unhealthy, and few others."""

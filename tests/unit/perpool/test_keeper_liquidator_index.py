@@ -257,7 +257,6 @@ def test_liquidatable__most_unhealthy_first() -> None:
     index = make(Leg.REVERSE, 50, 79, 60, 81, 70)
     assert accounts(index.liquidatable(at(1))) == ["3"]
     assert accounts(index.liquidatable(at(0.8))) == ["3", "1", "4"]
-    assert accounts(index.liquidatable(at(0.8), limit=2)) == ["3", "1"]
     index = make(Leg.FORWARD, 50, 79, 60, 81, 70)
     assert accounts(index.liquidatable(at(1))) == ["3"]
     assert accounts(index.liquidatable(at(1.2))) == ["3", "1", "4"]
@@ -283,15 +282,6 @@ def test_liquidatable__price_of_nothing(leg: Leg) -> None:
     index = make(leg, 50, 60)
     expected = ["1", "0"] if leg is Leg.REVERSE else []
     assert accounts(index.liquidatable(at(0))) == expected
-
-
-def test_near__healthy_within_the_margin() -> None:
-    index = make(Leg.REVERSE, 50, 79, 60, 81, 70)
-    assert accounts(index.near(at(1), wad(10))) == ["1"]
-    assert accounts(index.near(at(1), wad(15))) == ["1", "4"]
-    assert index.near(at(1), 0) == []
-    index = make(Leg.FORWARD, 50, 79, 60, 81, 70)
-    assert accounts(index.near(at(1), wad(15))) == ["1", "4"]
 
 
 def test_put__moves_an_account() -> None:
