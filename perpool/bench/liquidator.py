@@ -1,25 +1,28 @@
-"""From a new price to the accounts to liquidate: `python -m perpool.bench.liquidator`.
+"""From a new price to the accounts to liquidate, as the role goes about it; part of `bench.keeper`.
 
-Accounts are spread evenly over liquidation prices; the price moves to where ten of them are
-liquidatable, back and forth, as many times as it is measured. Beside the time stand the operations,
-which do not depend on the machine: positions that were looked at, and comparisons of keys. They may
-grow with the number found and the logarithm of all, and no faster.
+What is measured begins with the values that the chain answers, price and state of a pool, and ends
+with the list by LTV. Accounts are spread evenly over liquidation prices; the price moves to where
+ten of them are liquidatable, back and forth, as many times as it is measured. Beside the time stand
+the operations, which do not depend on the machine: positions that were looked at, and comparisons
+of keys. They may grow with the number found and the logarithm of all, and no faster.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from math import log2
 from typing import Any
 
-import click
-from rich.console import Console
 from rich.table import Table
 
-from perpool.keeper.liquidator.index import Leg, Moment, Position, PositionIndex
+from perpool.evm import Struct
+from perpool.keeper.liquidator.index import Leg, Position, PositionIndex
+from perpool.keeper.liquidator.role import Found, Pool, liquidatable
 from perpool.reference.arithmetic import PRICE_SCALE
+from perpool.reference.interest import LegParameters
 from perpool.reference.wad import WAD
 
 SIZES = (1_000, 10_000, 100_000)
@@ -27,6 +30,8 @@ NEAR = 10
 REPEATS = 200
 TARGET_MS = 10
 """At the largest size."""
+SLACK = 2
+"""Positions that may be looked at in vain, because of what the cut rounds."""
 _LTV = WAD * 8 // 10
 _SHARES_OF_UNIT = 10**6
 
@@ -92,35 +97,62 @@ def population(count: int) -> list[Position]:
     return positions
 
 
-def moment(leg: Leg, count: int, near: int) -> Moment:
-    """The price at which so many of a population are liquidatable; a share owes a millionth."""
-    part = WAD + (2 * near - 1) * WAD // (2 * count)
-    price = PRICE_SCALE * WAD // part if leg is Leg.REVERSE else PRICE_SCALE * part // WAD
-    return Moment(price, 10**24, 10**24 * _SHARES_OF_UNIT, _LTV)
+class Bench:
+    """A role's pool with so many accounts, and what the chain answers about it."""
+
+    def __init__(self, leg: Leg, count: int, kind: type[PositionIndex] = PositionIndex) -> None:
+        self.leg = leg
+        self.count = count
+        self.index = kind(leg, population(count))
+        self.pool = Pool(
+            market="ADA",
+            address="",
+            leg=leg,
+            numbers=LegParameters(*[_LTV] * len(fields(LegParameters))),
+            token="",
+            usdt="",
+            usdt_unit=10**6,
+            price_oracle="",
+            liquidator="",
+            swapper="",
+            route=b"",
+        )
+
+    def answers(self, near: int) -> list[Any]:
+        """At the price at which so many are liquidatable; a share owes a millionth."""
+        part = WAD + (2 * near - 1) * WAD // (2 * self.count)
+        falls = self.leg is Leg.REVERSE
+        price = PRICE_SCALE * WAD // part if falls else PRICE_SCALE * part // WAD
+        state = Struct(("debt_assets", "debt_shares"), (10**24, 10**24 * _SHARES_OF_UNIT))
+        return [price, state]
+
+    def listing(self, answers: Sequence[Any]) -> list[Found]:
+        """What the role does with the answers of a block."""
+        found, _ = liquidatable([self.pool], {"": self.index}, answers, 1)
+        return found
 
 
 def measure(leg: Leg, count: int, near: int = NEAR, repeats: int = REPEATS) -> Figures:
     """List `near` of `count` accounts many times, each time after a price at which none is."""
-    positions = population(count)
-    index = PositionIndex(leg, positions)
-    far, close = moment(leg, count, 0), moment(leg, count, near)
+    bench = Bench(leg, count)
+    far, close = bench.answers(0), bench.answers(near)
     times = []
     for _ in range(repeats):
-        index.liquidatable(far)
+        bench.listing(far)
         started = time.perf_counter()
-        found = index.liquidatable(close)
+        found = bench.listing(close)
         times.append(time.perf_counter() - started)
     times.sort()
-    examined, comparisons = count_operations(leg, positions, close)
+    examined, comparisons = count_operations(leg, count, near)
     return Figures(leg, count, len(found), times[len(times) // 2], times[-1], examined, comparisons)
 
 
-def count_operations(leg: Leg, positions: Sequence[Position], at: Moment) -> tuple[int, int]:
+def count_operations(leg: Leg, count: int, near: int = NEAR) -> tuple[int, int]:
     """(positions looked at, comparisons of keys) of one listing."""
-    index = CountedIndex(leg, positions)
+    bench = Bench(leg, count, CountedIndex)
     CountedKey.comparisons = 0
-    index.liquidatable(at)
-    return index.examined, CountedKey.comparisons
+    bench.listing(bench.answers(near))
+    return bench.index.examined, CountedKey.comparisons
 
 
 def measure_lists(
@@ -143,7 +175,36 @@ def measure_lists(
     return rows
 
 
-def table(rows: Sequence[dict[str, Any]]) -> Table:
+def most_comparisons(accounts: int) -> float:
+    """Of keys: a search in a list of lists, and some to go on from there."""
+    return 2 * log2(accounts) + 10
+
+
+def faults(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is slower, or grows faster, than it may."""
+    found = []
+    last = max(rows, key=lambda row: row["accounts"])
+    if last["seconds"] * 1000 > TARGET_MS:
+        found.append(
+            f"{last['accounts']:,} accounts take {last['seconds'] * 1000:.3f} ms, more than "
+            f"{TARGET_MS}"
+        )
+    for row in rows:
+        if row["examined"] > row["near"] + SLACK:
+            found.append(
+                f"of {row['accounts']:,} accounts {row['examined']} are looked at to find "
+                f"{row['near']}"
+            )
+        most = most_comparisons(row["accounts"])
+        if row["comparisons"] > most:
+            found.append(
+                f"{row['accounts']:,} accounts take {row['comparisons']} comparisons, more than "
+                f"{most:.0f}"
+            )
+    return found
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """The rows for people."""
     found = Table(title="From a new price to the accounts to liquidate")
     for heading in ("accounts", "found", "milliseconds", "worst", "looked at", "comparisons"):
@@ -158,17 +219,3 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
             str(row["comparisons"]),
         )
     return found
-
-
-@click.command()
-@click.option("--near", default=NEAR, show_default=True, help="Accounts to be found.")
-def main(near: int) -> None:
-    """Measure 1,000, 10,000 and 100,000 accounts; exit with 1 where the largest takes too long."""
-    rows = measure_lists(near=near)
-    Console().print(table(rows))
-    if rows[-1]["seconds"] * 1000 > TARGET_MS:
-        raise SystemExit(1)
-
-
-if __name__ == "__main__":
-    main()
