@@ -6,6 +6,7 @@ write to the mailbox can delay a round and never change one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,10 +16,12 @@ from eth_keys.exceptions import BadSignature, ValidationError
 from perpool.keeper.mailbox import Message
 from perpool.keeper.model import Round, Seats, Subject
 from perpool.reference.oracle import median
-from perpool.reports import Domain, SignedReport, unpack_rates
+from perpool.reports import MAX_TOKENS, Domain, SignedReport, unpack_rates
 
 SUBJECTS_A_REPORTER = 8
 """Different token lists that a reporter may sign for one contract and time; more is a flood."""
+QUICKEST = 10
+"""Seconds between a reporter's times; of twice as many he is heard, and what is more is a flood."""
 SKEW = 90
 """Seconds that a report may be ahead of the chain's time; it waits until it no longer is. Several
 blocks in a row may be missing, and a reporter's clock somewhat off."""
@@ -45,6 +48,10 @@ class Collector:
         self.newest: dict[str, int] = {}
         """Observation time of each reporter's newest report."""
         self._found: dict[Subject, _Found] = {}
+        self._at_a_time: Counter[tuple[str, str, int]] = Counter()
+        """Subjects by reporter, contract and time."""
+        self._of_a_reporter: Counter[tuple[str, str]] = Counter()
+        """Subjects by reporter and contract."""
 
     def add(self, message: Message, now: int) -> str | None:
         """Take a report; None, or in a word or two why it was refused."""
@@ -60,7 +67,10 @@ class Collector:
         known = None if found is None else found.reports.get(report.reporter)
         if known is not None and known.values == report.values:
             return None
-        if found is None and self._count(report.reporter, subject) >= SUBJECTS_A_REPORTER:
+        if found is not None and report.reporter in found.equivocators:
+            # he counts for nothing already, whatever else he says
+            return None
+        if known is None and self._is_full(report.reporter, subject, seats):
             return "flood"
         if not is_signed(report, seats.domain):
             return "bad signature"
@@ -70,6 +80,7 @@ class Collector:
             found.equivocators.add(report.reporter)
             return "equivocation"
         found.reports[report.reporter] = report
+        self._count(report.reporter, subject)
         return None
 
     def rounds(self, now: int) -> list[Round]:
@@ -84,6 +95,11 @@ class Collector:
             if subject.contract in self.seats
             and now - subject.observed_at <= self.seats[subject.contract].max_report_age
         }
+        self._at_a_time.clear()
+        self._of_a_reporter.clear()
+        for subject, found in self._found.items():
+            for reporter in found.reports:
+                self._count(reporter, subject)
 
     def _rounds(self, now: int) -> Iterator[Round]:
         for subject, found in self._found.items():
@@ -98,12 +114,18 @@ class Collector:
             if len(reports) >= seats.quorum:
                 yield Round(seats.kind, subject, reports, medians(reports, seats))
 
-    def _count(self, reporter: str, subject: Subject) -> int:
-        return sum(
-            reporter in found.reports
-            for other, found in self._found.items()
-            if other.contract == subject.contract and other.observed_at == subject.observed_at
+    def _is_full(self, reporter: str, subject: Subject, seats: Seats) -> bool:
+        """Whether he has said more already than an honest reporter says."""
+        times = max(1, seats.max_report_age // QUICKEST)
+        lists = 1 if seats.kind == "price" else -(-len(seats.tokens) // MAX_TOKENS)
+        return (
+            self._at_a_time[reporter, subject.contract, subject.observed_at] >= SUBJECTS_A_REPORTER
+            or self._of_a_reporter[reporter, subject.contract] >= 2 * times * lists
         )
+
+    def _count(self, reporter: str, subject: Subject) -> None:
+        self._at_a_time[reporter, subject.contract, subject.observed_at] += 1
+        self._of_a_reporter[reporter, subject.contract] += 1
 
 
 def _refused(report: SignedReport, seats: Seats, now: int) -> str | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NoReturn
 
 import pytest
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
+from perpool.keeper import rounds
 from perpool.keeper.mailbox import Message
-from perpool.keeper.model import Seats
+from perpool.keeper.model import Seats, Subject
 from perpool.keeper.rounds import SKEW, SUBJECTS_A_REPORTER, Collector
 from perpool.reports import Domain, SignedReport, ordered, pack_rates, sign_report
 
@@ -188,6 +190,47 @@ def test_add__a_flood_of_token_lists(collector: Collector) -> None:
         for each in lists
     ]
     assert add(collector, *messages) == [None] * SUBJECTS_A_REPORTER + ["flood"]
+
+
+def test_add__a_flood_of_times(collector: Collector) -> None:
+    """Of one reporter, who harms nobody but himself, and not for longer than reports last."""
+    collector.seats = {ORACLE: replace(SEATS[ORACLE], max_report_age=30)}
+    messages = [funding(0, 5, time=NOW - second) for second in range(7)]
+    assert add(collector, *messages) == [None] * 6 + ["flood"]
+    assert add(collector, funding(1, 5)) == [None]
+    collector.prune(NOW + 29)
+    assert add(collector, funding(0, 6, time=NOW + 29), now=NOW + 29) == [None]
+    assert len(collector._found) == 3
+
+
+def test_add__a_flood_is_counted_at_once(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes the same time, however many there are; none of the others is gone through."""
+    monkeypatch.setattr(rounds, "is_signed", lambda *_: True)
+
+    class Unlisted(dict):  # type: ignore[type-arg]
+        def __iter__(self) -> NoReturn:
+            raise AssertionError("gone through")
+
+        items = keys = values = __iter__
+
+    collector._found = Unlisted()
+    report = funding(0, 5).report
+    for second in range(20):
+        message = Message(CHAIN, ORACLE, replace(report, observed_at=NOW - second))
+        assert collector.add(message, NOW) is None
+
+
+def test_add__more_equivocations_cost_nothing(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert add(collector, funding(0, 5), funding(0, 6)) == [None, "equivocation"]
+    monkeypatch.delattr(rounds, "is_signed")
+    assert add(collector, funding(0, 7), funding(0, 6)) == [None, None]
+    with pytest.raises(NameError):
+        add(collector, funding(1, 5))
+    assert collector._found[Subject(ORACLE, NOW, TOKENS[:1])].equivocators
 
 
 def test_prune__what_can_no_longer_be_sent(collector: Collector) -> None:
