@@ -15,8 +15,8 @@ A transaction is `planned`, then `sent` from its first attempt on, `mined` once 
 `done`, `failed` and `abandoned` are final, and deleted after `KEEP_SECONDS`.
 
 An intent is `open`; `met` or `unmet` by the transaction as it was mined; in the end `done`,
-`failed` or `abandoned`. Unless it is `failed` or `abandoned`, nobody can plan it again: the
-database itself refuses.
+`failed` or `abandoned`. Unless it is `failed` or `abandoned`, the lane cannot plan it again: the
+database itself refuses. Lanes that share a file know nothing of each other.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from perpool.keeper.fees import Fees
 KEEP_SECONDS = 14 * 86_400
 """How long final rows are kept."""
 
-_VERSION = 1
+_VERSION = 2
 _BUSY_SECONDS = 10
 _OPEN = ("planned", "sent", "mined", "displaced")
 _SCHEMA = """
@@ -46,6 +46,7 @@ CREATE TABLE chain (identity TEXT NOT NULL);
 CREATE TABLE transactions (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     lane TEXT NOT NULL,
+    adopted INTEGER NOT NULL DEFAULT 0,
     state TEXT NOT NULL,
     planned_at INTEGER NOT NULL,
     expires_at INTEGER,
@@ -71,6 +72,7 @@ CREATE TABLE intents (
     id INTEGER PRIMARY KEY,
     owner INTEGER NOT NULL REFERENCES transactions (id) ON DELETE CASCADE,
     parcel INTEGER NOT NULL,
+    lane TEXT NOT NULL,
     kind TEXT NOT NULL,
     subject TEXT NOT NULL,
     time INTEGER NOT NULL,
@@ -78,8 +80,8 @@ CREATE TABLE intents (
     state TEXT NOT NULL
 );
 CREATE INDEX intents_of ON intents (owner);
-CREATE INDEX same_intents ON intents (kind, subject, time);
-CREATE UNIQUE INDEX once ON intents (kind, subject, time)
+CREATE INDEX same_intents ON intents (lane, kind, subject, time);
+CREATE UNIQUE INDEX once ON intents (lane, kind, subject, time)
     WHERE state NOT IN ('failed', 'abandoned');
 CREATE TABLE attempts (
     id INTEGER PRIMARY KEY,
@@ -177,6 +179,8 @@ class Transaction:
     """None of them: it only takes a nonce."""
     attempts: tuple[Attempt, ...]
     """The newest last."""
+    adopted: bool = False
+    """Whether it was announced by another process, and not planned by this one."""
 
     @cached_property
     def intents(self) -> tuple[Intent, ...]:
@@ -260,7 +264,7 @@ class Journal:
         with self._writing() as db:
             number = self._insert("sent", expires_at, now)
             db.execute(
-                "UPDATE transactions SET sender = ?, nonce = ?, gas = ? WHERE id = ?",
+                "UPDATE transactions SET adopted = 1, sender = ?, nonce = ?, gas = ? WHERE id = ?",
                 (sender, nonce, gas, number),
             )
             row = db.execute(
@@ -386,9 +390,9 @@ class Journal:
         """Whether it is under way or done, and so must not be planned."""
         with self._reading() as db:
             row = db.execute(
-                "SELECT 1 FROM intents WHERE kind = ? AND subject = ? AND time = ? "
+                "SELECT 1 FROM intents WHERE lane = ? AND kind = ? AND subject = ? AND time = ? "
                 "AND state NOT IN ('failed', 'abandoned')",
-                (intent.kind, intent.subject, intent.time),
+                (self.lane, intent.kind, intent.subject, intent.time),
             ).fetchone()
         return row is not None
 
@@ -396,9 +400,10 @@ class Journal:
         """The newest state of an intent, None where it was never planned."""
         with self._reading() as db:
             row = db.execute(
-                "SELECT state FROM intents WHERE kind = ? AND subject = ? AND time = ? "
+                "SELECT state FROM intents "
+                "WHERE lane = ? AND kind = ? AND subject = ? AND time = ? "
                 "ORDER BY id DESC LIMIT 1",
-                (intent.kind, intent.subject, intent.time),
+                (self.lane, intent.kind, intent.subject, intent.time),
             ).fetchone()
         return None if row is None else str(row[0])
 
@@ -430,9 +435,9 @@ class Journal:
 
     def _insert_intent(self, number: int, parcel: int | None, intent: Intent) -> None:
         self._db.execute(
-            "INSERT INTO intents (owner, parcel, kind, subject, time, value, state) "
-            "VALUES (?, ?, ?, ?, ?, ?, 'open')",
-            (number, parcel, intent.kind, intent.subject, intent.time, intent.value),
+            "INSERT INTO intents (owner, parcel, lane, kind, subject, time, value, state) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, 'open')",
+            (number, parcel, self.lane, intent.kind, intent.subject, intent.time, intent.value),
         )
 
     def _insert_attempt(self, number: int, attempt: Attempt) -> None:
@@ -502,6 +507,7 @@ class Journal:
         known = {"id", "state", "planned_at", "expires_at", "sender", "nonce", "gas", "reason"}
         return Transaction(
             **{name: row[name] for name in known},  # type: ignore[arg-type]
+            adopted=bool(row["adopted"]),
             mined=Mined(
                 str(row["hash"]),
                 row["block"],  # type: ignore[arg-type]
@@ -555,7 +561,9 @@ class Journal:
             db.execute(f"PRAGMA user_version = {_VERSION}")
         elif version != _VERSION:
             raise JournalError(
-                f"{self.path} is no journal of this version of the keeper: name another file"
+                f"{self.path} is no journal of this version of the keeper ({version}, and this is "
+                f"{_VERSION}): wait until the account has nothing waiting to be mined, and name "
+                "another file"
             )
         db.execute("COMMIT")
 

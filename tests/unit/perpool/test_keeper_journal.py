@@ -97,12 +97,13 @@ def test_plan__the_database_itself_refuses_to_repeat(journal: Journal) -> None:
         journal.plan([parcel()], None, NOW)
 
 
-def test_plan__not_in_two_lanes_of_a_file(journal: Journal) -> None:
-    journal.plan([parcel()], None, NOW)
+def test_plan__lanes_of_a_file_know_nothing_of_each_other(journal: Journal) -> None:
     other = Journal(journal.path, "liquidations")
-    with pytest.raises(Repeated):
-        other.plan([parcel()], None, NOW)
-    assert other.open() == []
+    journal.plan([parcel()], None, NOW)
+    assert not other.knows(parcel().intents[0])
+    assert other.state(parcel().intents[0]) is None
+    assert other.plan([parcel()], None, NOW).state == "planned"
+    assert journal.knows(parcel().intents[0])
     other.close()
 
 
@@ -339,6 +340,16 @@ def test_open__somebody_elses_database(tmp_path: Path) -> None:
     database.execute("CREATE TABLE theirs (id INTEGER)")
     database.close()
     with pytest.raises(JournalError, match="no journal of this version"):
+        Journal(path, "prices")
+
+
+def test_open__of_an_earlier_version(tmp_path: Path) -> None:
+    path = tmp_path / "keeper.db"
+    Journal(path, "prices").close()
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA user_version = 1")
+    database.close()
+    with pytest.raises(JournalError, match=r"no journal of this version .* name another file"):
         Journal(path, "prices")
 
 
