@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import time as system_time
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, assert_never
@@ -37,6 +39,10 @@ PRUNE_SECONDS = 600
 """Between two clearings of the mailbox."""
 FAILURES = 3
 """Ticks that fail in a row before a standby is let in."""
+COLLECT_SECONDS = 5.0
+"""Of a tick spent on reports; what is left waits for the next. The lease is longer."""
+SAY_AGAIN_SECONDS = 60
+"""Between two lines of the log about the same fault of the same reporter."""
 EXPIRY_MARGIN = 30
 """Seconds before its time that a round counts as too old."""
 
@@ -117,6 +123,10 @@ class Submitter:
         """What was announced last, as far as we know."""
         self._failures = 0
         self._position: str | None = None
+        self._unread: deque[Message] = deque()
+        """Read from the mailbox up to the position, and not looked at yet."""
+        self._refusal_said: dict[tuple[str, str], int] = {}
+        """When a reason was last logged of a reporter."""
         self._pruned = 0
         self._began = 0
         self._refused: set[Intent] = set()
@@ -152,8 +162,10 @@ class Submitter:
 
     def _tick(self, now: int) -> Outcome:
         head = self.contracts.reader.head()
+        # before reading, which may take a while; one who keeps failing shows first that he can
+        holds = self._failures < FAILURES and self._hold()
         self.collect(self._time(head, now))
-        if not self._hold():
+        if not holds and not (self._failures >= FAILURES and self._hold()):
             self._look(head)
             if self.outbox is not None:
                 self.outbox.watch()
@@ -184,18 +196,27 @@ class Submitter:
         return Outcome(tuple(done), tuple(refused))
 
     def collect(self, time: int) -> None:
-        """Take in what reporters have posted. `time` is that of the chain's next block."""
+        """Take in what reporters have posted, as far as there is time for. `time` is that of the
+        chain's next block."""
         self.collector.seats = self.contracts.seats(time)
         # also where the mailbox is down
         self._watch_reporters(time)
         malformed = self.mailbox.refused
-        messages, self._position = self.mailbox.read(self._position)
-        while messages:
-            for message in messages:
-                refused = self.collector.add(message, time)
-                if refused is not None:
-                    self._note_refusal(message, refused)
-            messages, self._position = self.mailbox.read(self._position)
+        deadline = system_time.monotonic() + COLLECT_SECONDS
+        while system_time.monotonic() < deadline:
+            if not self._unread:
+                before = self._position
+                messages, self._position = self.mailbox.read(before)
+                if self._position == before:
+                    break
+                self._unread.extend(messages)
+                continue
+            message = self._unread.popleft()
+            refused = self.collector.add(message, time)
+            if refused is not None:
+                self._note_refusal(message, refused, time)
+        else:
+            self.log.warning("reports left for the next tick", unread=len(self._unread))
         self._watch_reporters(time)
         self._note_malformed(self.mailbox.refused - malformed)
         self.collector.prune(time)
@@ -220,11 +241,16 @@ class Submitter:
             self.metrics.refused_reports.labels("malformed").inc(count)
             self.log.warning("report refused", reason="malformed", count=count)
 
-    def _note_refusal(self, message: Message, reason: str) -> None:
+    def _note_refusal(self, message: Message, reason: str, time: int) -> None:
         report = message.report
         self.metrics.refused_reports.labels(reason).inc()
         if reason == "equivocation":
             self.metrics.equivocations.labels(report.reporter).inc()
+        # strangers have any number of names
+        key = (reason, "" if reason.startswith("unknown") else report.reporter)
+        if abs(time - self._refusal_said.get(key, -SAY_AGAIN_SECONDS)) < SAY_AGAIN_SECONDS:
+            return
+        self._refusal_said[key] = time
         # a position that was lost brings old ones back
         log = self.log.debug if reason == "too old" else self.log.warning
         log(

@@ -444,6 +444,102 @@ def test_submitter__counts_what_is_malformed(setting: Setting) -> None:
     ]
 
 
+class Slow:
+    """A mailbox that takes two seconds for a message, by a clock that only it moves."""
+
+    refused = 0
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self.mailbox = mailbox
+        self.seconds = 0.0
+
+    def read(self, after: str | None) -> tuple[list[Message], str | None]:
+        messages, after = self.mailbox.read(after)
+        self.seconds += 2 * len(messages)
+        return messages, after
+
+    def prune(self, before: int) -> None:
+        self.mailbox.prune(before)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+def test_submitter__a_flood_does_not_hold_him_up(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitter = setting.submitter()
+    submitter.mailbox = slow = Slow(setting.mailbox)  # type: ignore[assignment]
+    monkeypatch.setattr("perpool.keeper.submitter.system_time", slow)
+    setting.reporter(0, 1, 2).tick(NOW + 60)
+    # six messages, 12 seconds
+    with capture_logs() as logs:
+        assert submitter.tick(NOW + 60) == Outcome()
+    assert ("reports left for the next tick", 6) in [(e["event"], e.get("unread")) for e in logs]
+    assert len(submitter.tick(NOW + 65).done) == 2
+
+
+def test_submitter__holds_the_lease_before_he_reads(setting: Setting) -> None:
+    order = []
+
+    class Noting(Lease):
+        def hold(self) -> bool:
+            order.append("hold")
+            return True
+
+    class Read(Slow):
+        def read(self, after: str | None) -> tuple[list[Message], str | None]:
+            order.append("read")
+            if len(order) <= 6:
+                raise MailboxError("down")
+            return super().read(after)
+
+    submitter = setting.submitter()
+    submitter.lease = lease = Noting()  # type: ignore[assignment]
+    submitter.mailbox = Read(setting.mailbox)  # type: ignore[assignment]
+    for _ in range(3):
+        with pytest.raises(MailboxError):
+            submitter.tick(NOW + 60)
+    assert order == ["hold", "read"] * 3
+    assert lease.released == 1
+    # who let it go for another takes it again only where he can read
+    submitter.tick(NOW + 60)
+    assert order[6:] == ["read", "hold"]
+    submitter.tick(NOW + 60)
+    assert order[8:] == ["hold", "read"]
+
+
+def test_submitter__a_position_that_stays_ends_reading(setting: Setting) -> None:
+    class Stuck(Slow):
+        reads = 0
+
+        def read(self, after: str | None) -> tuple[list[Message], str | None]:
+            self.reads += 1
+            assert self.reads < 9
+            return self.mailbox.read(None)
+
+    setting.reporter(0, 1, 2).tick(NOW + 60)
+    submitter = setting.submitter()
+    submitter.mailbox = Stuck(setting.mailbox)  # type: ignore[assignment]
+    assert len(submitter.tick(NOW + 60).done) == 2
+
+
+def test_submitter__says_a_reporters_fault_once_a_minute(setting: Setting) -> None:
+    submitter = setting.submitter()
+    domain = setting.contracts.domain(setting.oracle.address)
+    tokens = list(TOKENS.values())
+    for second in range(5):
+        for rate in (1, 2):
+            report = sign_report(setting.keys[0], domain, NOW + second, tokens[:1], [rate])
+            setting.mailbox.post(Message(domain.chain_id, domain.contract, report))
+    with capture_logs() as logs:
+        submitter.tick(NOW + 60)
+    assert [each["reason"] for each in logs if each["event"] == "report refused"] == [
+        "equivocation"
+    ]
+    assert figure(submitter, "equivocations", setting.keys[0].address) == 5
+
+
 def test_submitter__every_reason_is_counted_from_0(setting: Setting) -> None:
     submitter = setting.submitter()
     assert [figure(submitter, "refused_reports", each) for each in REFUSED] == [0] * len(REFUSED)
@@ -568,8 +664,12 @@ def test_submitter__says_at_once_that_the_lease_is_not_renewed(setting: Setting)
     submitter.mailbox = Down()  # type: ignore[assignment]
     with pytest.raises(MailboxError):
         submitter.tick(NOW + 60)
-    # nothing was asked of it
-    assert figure(submitter, "lease_held", "submitter") == 0
+    # it is his all the same, until he has failed too often
+    assert figure(submitter, "lease_held", "submitter") == 1
+    for held in (1, 0):
+        with pytest.raises(MailboxError):
+            submitter.tick(NOW + 60)
+        assert figure(submitter, "lease_held", "submitter") == held
 
 
 @pytest.mark.parametrize("ahead", [7_200, -7_200])
