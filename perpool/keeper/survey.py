@@ -1,7 +1,8 @@
 """Looking without touching: what `perpool keeper status` and `check` find out.
 
-`survey` asks chain, mailbox and journal, and says of each part that it cannot reach why. `findings`
-goes through everything that a configuration needs, and says of each whether it is there.
+`survey` asks chain, mailbox and journal, and says of each part that it cannot reach why.
+`check_accounts` and `check_place` go through everything that a configuration needs, and say of each
+whether it is there.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+import perpool.keeper
 from perpool.cli import cli
 from perpool.keeper.config import PREFIX, KeeperConfig, load_config
 from perpool.keeper.metrics import FAILED, Metrics
@@ -243,6 +244,17 @@ def test_commands__exist_with_their_options(line: str) -> None:
         command = found
     known = {option for each in command.params for option in each.opts}
     assert [word for word in words if word.startswith("--") and word not in known] == []
+
+
+# -- the package --
+
+
+def test_package__its_map_has_every_module_and_no_other() -> None:
+    folder = ROOT / "perpool" / "keeper"
+    modules = {each.name for each in folder.glob("*.py")} - {"__init__.py"}
+    modules |= {f"{each.parent.name}/" for each in folder.glob("*/__init__.py")}
+    text = perpool.keeper.__doc__ or ""
+    assert set(re.findall(r"[a-z_]+(?:\.py|/(?= ))", text)) == modules
 
 
 # -- the unit --
