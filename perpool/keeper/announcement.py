@@ -2,13 +2,16 @@
 
 The newest signed transaction is in it as it was broadcast, so that a successor can broadcast it
 again, whoever signed it, and the hashes of all, so that it finds whichever is mined. It is not
-authenticated, and need not be: a false one can hold up some intents, and make nobody sign anything.
+authenticated: whoever can write to where leases are kept can forge one. So nothing in it is taken
+that is not well-formed, bounded and plausible, and a false one makes nobody sign anything and holds
+up what it claims for no longer than an outbox' patience.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +26,21 @@ from perpool.keeper.journal import Attempt, Intent, Parcel, Transaction
 
 NOTE_BYTES = 2**19
 """Of a note at most; of many unfinished transactions the newest are in it."""
+SUBMITTED = frozenset({"funding", "price", "sync", "observe"})
+"""Kinds of intents of a submitter, who is the one that announces."""
+
+_ENTRIES = 16
+_HASHES = 32
+_INTENTS = 64
+_RAW_BYTES = 2**17
+_AHEAD_SECONDS = 90
+"""How far an intent's time may be ahead of our clock: clocks differ, and so do a chain's."""
+_LONGEST_SECONDS = 3_600
+_LARGEST = 2**63 - 1
+_WORD = 32
+_HASH = re.compile(r"0x[0-9a-f]{64}")
+_SUBJECT = re.compile(r"[\x21-\x7e]{1,128}")
+_VALUE = re.compile(r"[-+.0-9A-Za-z]{0,100}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +59,12 @@ class Announced:
 def write_note(transactions: Sequence[Transaction]) -> str:
     """All that was signed and is not final, the newest at least."""
     entries: list[str] = []
-    for each in reversed(transactions):
-        if not each.attempts:
-            continue
+    for each in reversed([each for each in transactions if each.attempts][-_ENTRIES:]):
         entry = json.dumps(
             {
                 "expires_at": each.expires_at,
                 "intents": [(i.kind, i.subject, i.time, i.value) for i in each.intents],
-                "hashes": [attempt.hash for attempt in each.attempts],
+                "hashes": [attempt.hash for attempt in each.attempts[-_HASHES:]],
                 "raw": each.attempts[-1].raw.hex(),
             }
         )
@@ -58,34 +74,68 @@ def write_note(transactions: Sequence[Transaction]) -> str:
     return f'{{"transactions": [{", ".join(reversed(entries))}]}}'
 
 
-def read_note(note: str, now: int) -> list[Announced]:
-    """What a note says, if it is one. Raises ValueError."""
+def read_note(note: str, now: int, kinds: Collection[str] = SUBMITTED) -> list[Announced]:
+    """What a note says, if all of it is well-formed and plausible. Raises ValueError.
+
+    Its intents are of these kinds only.
+    """
     try:
-        return [_read_entry(each, now) for each in json.loads(note)["transactions"]]
+        _require(len(note) <= 2 * NOTE_BYTES)
+        entries = json.loads(note)["transactions"]
+        _require(isinstance(entries, list) and len(entries) <= _ENTRIES)
+        return [_read_entry(each, now, kinds) for each in entries]
     except Exception as error:
         # it may come from anywhere, and eth-account raises all sorts of things
         raise ValueError(f"no announcement of transactions ({type(error).__name__})") from None
 
 
-def _read_entry(entry: dict[str, Any], now: int) -> Announced:
+def _read_entry(entry: dict[str, Any], now: int, kinds: Collection[str]) -> Announced:
     raw = bytes.fromhex(entry["raw"])
+    _require(len(raw) <= _RAW_BYTES)
     signed = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
+    to, data = bytes(signed["to"]), bytes(signed["data"])
+    _require(len(to) == 20)
     newest = "0x" + keccak(raw).hex()
-    intents = tuple(
-        Intent(str(kind), str(subject), int(time_), str(value))
-        for kind, subject, time_, value in entry["intents"]
-    )
-    earlier = [Attempt(str(each), b"", Fees(0, 0), 0) for each in entry["hashes"]]
-    fees = Fees(int(signed["maxFeePerGas"]), int(signed["maxPriorityFeePerGas"]))
+    hashes = [_text(each, _HASH) for each in entry["hashes"]]
+    intents = tuple(_read_intent(each, now, kinds) for each in entry["intents"])
+    # whatever it brings about, it says in its call: a word each at least
+    room = min(_INTENTS, max(len(data) // _WORD, 1)) if data else 0
+    _require(len(hashes) <= _HASHES and len(intents) <= room)
+    expires_at = entry["expires_at"]
+    if expires_at is not None:
+        expires_at = min(_number(expires_at), now + _LONGEST_SECONDS)
+    fees = Fees(_number(signed["maxFeePerGas"]), _number(signed["maxPriorityFeePerGas"]))
     return Announced(
-        chain_id=int(signed["chainId"]),
+        chain_id=_number(signed["chainId"]),
         sender=str(Account.recover_transaction(raw)),
-        nonce=int(signed["nonce"]),
-        gas=int(signed["gas"]),
-        expires_at=None if entry["expires_at"] is None else int(entry["expires_at"]),
-        parcel=Parcel(intents, checksum(bytes(signed["to"])), bytes(signed["data"])),
+        nonce=_number(signed["nonce"]),
+        gas=_number(signed["gas"]),
+        expires_at=expires_at,
+        parcel=Parcel(intents, checksum(to), data),
         attempts=(
-            *(each for each in earlier if each.hash != newest),
+            *(Attempt(each, b"", Fees(0, 0), 0) for each in hashes if each != newest),
             Attempt(newest, raw, fees, now),
         ),
     )
+
+
+def _read_intent(fields: Sequence[Any], now: int, kinds: Collection[str]) -> Intent:
+    kind, subject, time, value = fields
+    _require(kind in kinds and _number(time) <= now + _AHEAD_SECONDS)
+    return Intent(kind, _text(subject, _SUBJECT), time, _text(value, _VALUE))
+
+
+def _number(value: Any) -> int:
+    """One that fits the journal."""
+    _require(type(value) is int and 0 <= value <= _LARGEST)
+    return int(value)
+
+
+def _text(value: Any, pattern: re.Pattern[str]) -> str:
+    _require(isinstance(value, str) and pattern.fullmatch(value) is not None)
+    return str(value)
+
+
+def _require(condition: object) -> None:
+    if not condition:
+        raise ValueError

@@ -126,6 +126,9 @@ def next_step(transaction: Transaction, view: View, rules: Rules) -> Step:
     assert transaction.nonce is not None
     if view.mined is not None:
         return _confirm(transaction, view.mined, view, rules)
+    if not view.ours and view.now - transaction.planned_at >= rules.patience:
+        # whatever is true of it, its intents are not kept from us any longer
+        return Abandon("its sender is gone, and it was not mined")
     if transaction.state == "mined":
         return Reopen()
     if view.nonce > transaction.nonce:
@@ -136,7 +139,7 @@ def next_step(transaction: Transaction, view: View, rules: Rules) -> Step:
         return Wait()
     if transaction.state == "displaced":
         return Reopen()
-    return _push(transaction, view, rules) if view.ours else _watch(transaction, view, rules)
+    return _push(transaction, view, rules) if view.ours else _watch(transaction, view)
 
 
 def is_in_flight(transaction: Transaction, now: int) -> bool:
@@ -188,11 +191,10 @@ def _push(transaction: Transaction, view: View, rules: Rules) -> Step:
     return again
 
 
-def _watch(transaction: Transaction, view: View, rules: Rules) -> Step:
+def _watch(transaction: Transaction, view: View) -> Step:
     """Help one of somebody else's to be mined, who may be gone: it can't be signed anew."""
-    given_up = view.now - transaction.planned_at >= rules.patience
-    if transaction.is_expired(view.now) or (transaction.expires_at is None and given_up):
-        return Abandon("its sender is gone, and it was not mined")
+    if transaction.is_expired(view.now):
+        return Abandon("its sender is gone, and it expired")
     return Wait() if view.known else Rebroadcast()
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 from eth_account import Account
+from eth_utils.crypto import keccak
 
 from perpool.keeper.announcement import NOTE_BYTES, read_note, write_note
 from perpool.keeper.batches import AGGREGATE, BATCH_BYTES, BATCH_CALLS, choose, compose
@@ -47,6 +49,20 @@ def parcel(subject: str = "ADA", data: bytes = b"call") -> Parcel:
 
 def attempt(**changes: object) -> Attempt:
     return replace(Attempt("0xa1", b"raw", FEES, NOW, "accepted"), **changes)  # type: ignore[arg-type]
+
+
+def signed_raw(**changes: object) -> str:
+    fields = {
+        "type": 2,
+        "chainId": 31_337,
+        "nonce": 7,
+        "to": TARGET,
+        "data": b"call",
+        "gas": 50_000,
+        "maxFeePerGas": FEES.max_fee,
+        "maxPriorityFeePerGas": FEES.tip,
+    }
+    return bytes(KEY.sign_transaction(fields | changes).raw_transaction).hex()
 
 
 def transaction(state: State = "sent", **changes: object) -> Transaction:
@@ -262,9 +278,20 @@ def test_displaced__no_longer() -> None:
 
 
 def test_adopted__is_helped_and_never_signed() -> None:
-    assert step(transaction(), ours=False, now=NOW + 599) == Wait()
-    assert step(transaction(), ours=False, now=NOW + 599, known=False) == Rebroadcast()
-    assert isinstance(step(transaction(), ours=False, now=NOW + 600), Abandon)
+    soon = NOW + PATIENCE - 1
+    assert step(transaction(), ours=False, now=soon) == Wait()
+    assert step(transaction(), ours=False, now=soon, known=False) == Rebroadcast()
+    assert isinstance(step(transaction(expires_at=soon), ours=False, now=soon), Abandon)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_adopted__only_as_long_as_our_patience_lasts(known: bool) -> None:
+    late = NOW + PATIENCE
+    assert isinstance(step(transaction(), ours=False, now=late, known=known), Abandon)
+    for state in ("mined", "displaced"):
+        gone = step(transaction(state), ours=False, now=late, nonce=8, known=known)
+        assert isinstance(gone, Abandon)
+    assert step(transaction(), ours=False, now=late, nonce=8, mined=RECEIPT) == Land(RECEIPT)
 
 
 def test_adopted__that_never_expires() -> None:
@@ -323,19 +350,8 @@ def test_compose() -> None:
 
 
 def signed(nonce: int, data: bytes = b"call") -> Attempt:
-    raw = KEY.sign_transaction(
-        {
-            "type": 2,
-            "chainId": 31_337,
-            "nonce": nonce,
-            "to": TARGET,
-            "data": data,
-            "gas": 50_000,
-            "maxFeePerGas": FEES.max_fee,
-            "maxPriorityFeePerGas": FEES.tip,
-        }
-    )
-    return Attempt("0x" + bytes(raw.hash).hex(), bytes(raw.raw_transaction), FEES, NOW)
+    raw = bytes.fromhex(signed_raw(nonce=nonce, data=data))
+    return Attempt("0x" + keccak(raw).hex(), raw, FEES, NOW)
 
 
 def test_note__what_is_in_it_comes_out() -> None:
@@ -352,6 +368,85 @@ def test_note__what_is_in_it_comes_out() -> None:
 
 def test_note__nothing_in_flight() -> None:
     assert read_note(write_note([]), NOW) == []
+
+
+def entry(**changes: object) -> dict[str, object]:
+    """An honest announcement's entry but for `changes`."""
+    made = transaction(attempts=(signed(7),))
+    return json.loads(write_note([made]))["transactions"][0] | changes
+
+
+def note(*entries: dict[str, object]) -> str:
+    return json.dumps({"transactions": entries})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hashes": ["zzz"]},
+        {"hashes": ["0x" + 62 * "a"]},
+        {"hashes": [7]},
+        {"hashes": 33 * ["0x" + 64 * "a"]},
+        {"raw": "00" * 2**17},
+        {"expires_at": 2**70},
+        {"expires_at": True},
+        {"expires_at": "7"},
+        {"expires_at": -1},
+        {"intents": [["price", "ADA", NOW + 91, "1"]]},
+        {"intents": [["price", "ADA", -1, "1"]]},
+        {"intents": [["price", "ADA", 1.5, "1"]]},
+        {"intents": [["liquidation", "ADA", 1, "1"]]},
+        {"intents": [["price", "\ud800", 1, "1"]]},
+        {"intents": [["price", 129 * "A", 1, "1"]]},
+        {"intents": [["price", "", 1, "1"]]},
+        {"intents": [["price", "ADA", 1, 129 * "1"]]},
+        {"intents": [["price", "ADA", 1, 1]]},
+        {"intents": [["price", "ADA", 1]]},
+        {"intents": [["price", "ADA", 1, "1"], ["price", "BTC", 1, "1"]]},
+        {"raw": signed_raw(maxFeePerGas=2**64)},
+        {"raw": signed_raw(nonce=2**63)},
+        {"raw": signed_raw(gas=2**63)},
+        {"raw": signed_raw(chainId=2**63)},
+        {"raw": signed_raw(to="")},
+        {"raw": signed_raw(data=b"")},
+    ],
+)
+def test_note__malformed_or_implausible(changes: dict[str, object]) -> None:
+    assert len(read_note(note(entry()), NOW)) == 1
+    with pytest.raises(ValueError, match="no announcement"):
+        read_note(note(entry(), entry(**changes)), NOW)
+
+
+def test_note__too_much_of_it() -> None:
+    assert len(read_note(note(*(16 * [entry()])), NOW)) == 16
+    for large in (note(*(17 * [entry()])), note(entry(more="a" * 2 * NOTE_BYTES))):
+        with pytest.raises(ValueError, match="no announcement"):
+            read_note(large, NOW)
+
+
+def test_note__as_many_intents_as_the_call_has_words() -> None:
+    intents = [["price", str(number), 1, "1"] for number in range(4)]
+    for size, fits in ((4 * 32, True), (4 * 32 - 1, False)):
+        made = note(entry(intents=intents, raw=signed(7, bytes(size)).raw.hex()))
+        if fits:
+            assert len(read_note(made, NOW)[0].parcel.intents) == 4
+        else:
+            with pytest.raises(ValueError, match="no announcement"):
+                read_note(made, NOW)
+
+
+def test_note__what_is_written_can_be_read() -> None:
+    many = [Attempt(f"0x{number:064x}", b"", FEES, NOW) for number in range(99)]
+    made = [transaction(id=n, attempts=(*many, signed(n))) for n in range(30)]
+    found = read_note(write_note(made), NOW)
+    assert [each.nonce for each in found] == list(range(14, 30))
+    assert [each.hash for each in found[0].attempts[:-1]] == [each.hash for each in many[-31:]]
+
+
+def test_note__expires_within_an_hour() -> None:
+    for expires_at, expected in ((NOW + 9_999, NOW + 3_600), (NOW + 9, NOW + 9), (None, None)):
+        [found] = read_note(note(entry(expires_at=expires_at)), NOW)
+        assert found.expires_at == expected
 
 
 def test_note__the_newest_of_too_many() -> None:
