@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Container, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +11,7 @@ import structlog
 
 from perpool.keeper.aggregate import aggregate
 from perpool.keeper.contracts import Contracts
-from perpool.keeper.mailbox import Mailbox, Message
+from perpool.keeper.mailbox import Mailbox, Message, everything
 from perpool.keeper.metrics import Metrics
 from perpool.keeper.model import Observation, Subject, Values
 from perpool.keeper.rounds import is_signed
@@ -21,6 +21,10 @@ from perpool.reports import pack_rates, price_units, rate_units, sign_report
 
 REMEMBERED = 1_440
 """Observations of a key that it is known to have signed; a day's."""
+AHEAD = 60
+"""Observations to come that a key may have signed for already: its clock was ahead."""
+CLAIMS = 50
+"""Messages in a key's name whose signature is checked for one time; anybody may post such."""
 
 
 class Reporter:
@@ -70,7 +74,7 @@ class Reporter:
         be used, once the other keys' reports are posted. The next tick goes on from there; what is
         not posted by the next observation gives way to it.
         """
-        signed = self._signed_by_us()
+        signed = self._signed_by_us(now)
         observed_at = now // self.cadence * self.cadence
         self._unposted = [each for each in self._unposted if each.report.observed_at == observed_at]
         self._post()
@@ -88,32 +92,32 @@ class Reporter:
         self._log(observations, found)
         return found
 
-    def _signed_by_us(self) -> dict[str, deque[int]]:
-        """Observation times that each of our keys has signed for, the latest of them.
+    def _signed_by_us(self, now: int) -> dict[str, deque[int]]:
+        """Observation times, from now on, that each of our keys has signed for.
 
         Not merely the newest: that of a clock that was ahead would silence a reporter for as long.
         """
         if self._signed is None:
             signed = {each.address: deque[int](maxlen=REMEMBERED) for each in self.signers}
-            messages, position = self.mailbox.read(None)
-            while messages:
-                for message in messages:
-                    times = signed.get(message.report.reporter)
-                    if times is not None and self._is_ours(message, times):
-                        times.append(message.report.observed_at)
-                messages, position = self.mailbox.read(position)
+            claims: Counter[tuple[str, int]] = Counter()
+            contracts = {each.contract for each in self.contracts.subjects(0)}
+            first = now // self.cadence * self.cadence
+            times = range(first, first + AHEAD * self.cadence + 1, self.cadence)
+            for message in everything(self.mailbox):
+                report, claim = (
+                    message.report,
+                    (message.report.reporter, message.report.observed_at),
+                )
+                known = signed.get(report.reporter)
+                if known is None or report.observed_at in known or report.observed_at not in times:
+                    continue
+                if message.contract not in contracts or claims[claim] >= CLAIMS:
+                    continue
+                claims[claim] += 1
+                if is_signed(report, self.contracts.domain(message.contract)):
+                    known.append(report.observed_at)
             self._signed = signed
         return self._signed
-
-    def _is_ours(self, message: Message, known: Container[int]) -> bool:
-        """Whether it tells of a time that is not known to be signed for. Anybody may post what
-        claims to."""
-        report = message.report
-        return (
-            report.observed_at not in known
-            and message.contract in {each.contract for each in self.contracts.subjects(0)}
-            and is_signed(report, self.contracts.domain(message.contract))
-        )
 
     def _value(self, observation: Observation) -> Values:
         """What the venues agree on of a market, in figures for whoever watches."""

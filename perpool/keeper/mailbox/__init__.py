@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -44,6 +45,7 @@ __all__ = [
     "Mailbox",
     "MailboxError",
     "Message",
+    "everything",
     "open_lease",
     "open_mailbox",
 ]
@@ -195,6 +197,21 @@ class Mailbox(Protocol):
 
     def close(self) -> None:
         """Let go of the connection; used again, it makes another."""
+
+
+def everything(mailbox: Mailbox) -> Iterator[Message]:
+    """What is kept in a mailbox, oldest first, and what comes meanwhile.
+
+    It ends, whatever is posted and however fast. Raises MailboxError.
+    """
+    position = None
+    for _ in range(2 * KEPT // READ_LIMIT):
+        before = position
+        # a page of what is malformed has no messages, and is not the last
+        messages, position = mailbox.read(before)
+        yield from messages
+        if position == before:
+            return
 
 
 # -- leases --

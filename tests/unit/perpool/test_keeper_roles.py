@@ -31,7 +31,7 @@ from perpool.keeper.model import (
     ReportPrice,
 )
 from perpool.keeper.replay import EvmOutbox, EvmReader, deploy_oracle, reporter_keys, token_of
-from perpool.keeper.reporter import Reporter
+from perpool.keeper.reporter import CLAIMS, Reporter
 from perpool.keeper.signing import SignerError
 from perpool.keeper.submitter import Outcome, Submitter
 from perpool.reports import Signature, ordered, sign_report, unpack_rates
@@ -292,6 +292,60 @@ def test_reporter__a_clock_that_was_ahead(setting: Setting) -> None:
     times = Counter(each.report.observed_at for each in setting.posted())
     # none is missing, and the one that he has signed is not signed again
     assert times == dict.fromkeys(range(NOW + 60, NOW + 721, 60), 2)
+
+
+def test_reporter__a_page_of_junk_hides_nothing(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restart reads on behind it."""
+    monkeypatch.setattr("perpool.keeper.mailbox.sqlite.READ_LIMIT", 3)
+    with cast(SqliteMailbox, setting.mailbox)._database.transaction() as cursor:
+        insert = "INSERT INTO message (chain_id, observed_at, body) VALUES (?, ?, ?)"
+        cursor.executemany(insert, [(setting.evm.chain_id, NOW, b"junk")] * 3)
+    setting.reporter(0).tick(NOW + 60)
+    setting.panel.says["ADA"]["b"] = ("0.0009", "2")
+    setting.reporter(0).tick(NOW + 70)
+    posted, position = [], None
+    for _ in range(4):
+        messages, position = setting.mailbox.read(position)
+        posted += messages
+    assert len(posted) == 2
+
+
+def test_reporter__a_mailbox_without_end(setting: Setting) -> None:
+    """Somebody posts faster than he reads."""
+    pages: list[int] = []
+
+    class Endless:
+        def read(self, after: str | None) -> tuple[list[Message], str]:
+            pages.append(1)
+            assert len(pages) < 100
+            return [], str(len(pages))
+
+        def post(self, message: Message) -> None:
+            setting.mailbox.post(message)
+
+    reporter = setting.reporter(0)
+    reporter.mailbox = Endless()  # type: ignore[assignment]
+    reporter.tick(NOW + 60)
+    assert len(setting.posted()) == 2
+    assert len(pages) == 20
+
+
+def test_reporter__forgeries_of_his_name_are_checked_so_often(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = []
+    monkeypatch.setattr("perpool.keeper.reporter.is_signed", lambda *each: checked.append(each))
+    domain = setting.contracts.domain(setting.oracle.address)
+    genuine = sign_report(setting.keys[3], domain, NOW + 60, list(TOKENS.values()), [1])
+    for time in (NOW, NOW + 60, NOW + 61):
+        forged = replace(genuine, reporter=setting.keys[0].address, observed_at=time)
+        for _ in range(CLAIMS + 1):
+            setting.mailbox.post(Message(domain.chain_id, domain.contract, forged))
+    setting.reporter(0).tick(NOW + 60)
+    # of the minutes still to be signed for only
+    assert len(checked) == CLAIMS
 
 
 # -- submitter --
