@@ -8,7 +8,8 @@ whether it is there.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -28,8 +29,9 @@ from perpool.keeper.build import (
 from perpool.keeper.config import KeeperConfig
 from perpool.keeper.contracts import KeeperError
 from perpool.keeper.journal import Journal, JournalError, Transaction
-from perpool.keeper.mailbox import MailboxError
-from perpool.keeper.model import MarketState, Policy
+from perpool.keeper.mailbox import MailboxError, Message, everything
+from perpool.keeper.model import MarketState, Policy, Seats
+from perpool.keeper.rounds import SKEW, is_signed
 from perpool.keeper.signing import ExternalAccount, SignerError, account_address
 from perpool.reports import Domain, sign_report
 
@@ -41,6 +43,8 @@ SPENDING = timedelta(days=3)
 """Over which the use of ether is measured."""
 SAMPLES = 10
 """Receipts that are looked at for it."""
+CLAIMS = 500
+"""Messages in a reporter's name whose signature is checked."""
 
 T = TypeVar("T")
 
@@ -152,17 +156,14 @@ class _Survey:
     def _reporters(self) -> tuple[int, tuple[status.Reporter, ...]]:
         if self.config.reporter is None and self.config.submitter is None:
             return 0, ()
-        seats = self.place.contracts.seats(self.now)[self.place.contracts.funding_oracle]
-        newest: dict[str, int] = {}
-        mailbox = self.place.mailbox()
-        messages, position = mailbox.read(None)
-        while messages:
-            for message in messages:
-                report = message.report
-                newest[report.reporter] = max(newest.get(report.reporter, 0), report.observed_at)
-            messages, position = mailbox.read(position)
-        return seats.quorum, tuple(
-            status.Reporter(address, newest.get(address)) for address in seats.reporters
+        contracts = self.place.contracts
+        seats = contracts.seats(self.now)
+        oracle = seats[contracts.funding_oracle]
+        newest = newest_signed(
+            everything(self.place.mailbox()), seats, oracle.reporters, self.now + SKEW
+        )
+        return oracle.quorum, tuple(
+            status.Reporter(address, newest.get(address)) for address in oracle.reporters
         )
 
     def _transaction(self, lane: str, each: Transaction) -> status.Transaction:
@@ -179,6 +180,33 @@ class _Survey:
         what = "; ".join(f"{kind} {', '.join(about)}" for kind, about in subjects.items())
         hash_ = each.mined.hash if each.mined else each.attempts[-1].hash if each.attempts else None
         return status.Transaction(each.planned_at, lane, each.state, what or "nothing", hash_)
+
+
+def newest_signed(
+    messages: Iterable[Message], seats: Mapping[str, Seats], reporters: Sequence[str], until: int
+) -> dict[str, int]:
+    """When each reporter's newest report up to `until` was observed, by address.
+
+    Anybody may post in a reporter's name, so signatures are checked, of the newest first, and of
+    `CLAIMS` for each at most.
+    """
+    claims: dict[str, list[tuple[int, int, Message]]] = {each: [] for each in reporters}
+    for number, message in enumerate(messages):
+        claimed = claims.get(message.report.reporter)
+        if claimed is None or message.contract not in seats:
+            continue
+        if message.report.observed_at > until:
+            continue
+        claim = (message.report.observed_at, number, message)
+        push = heapq.heappush if len(claimed) < CLAIMS else heapq.heappushpop
+        push(claimed, claim)
+    newest = {}
+    for reporter, claimed in claims.items():
+        for observed_at, _, message in sorted(claimed, reverse=True):
+            if is_signed(message.report, seats[message.contract].domain):
+                newest[reporter] = observed_at
+                break
+    return newest
 
 
 def _pools(state: MarketState) -> Iterator[status.Pool]:

@@ -13,6 +13,7 @@ from perpool.keeper import rounds
 from perpool.keeper.mailbox import Message
 from perpool.keeper.model import Seats, Subject
 from perpool.keeper.rounds import SKEW, SUBJECTS_A_REPORTER, Collector
+from perpool.keeper.survey import CLAIMS, newest_signed
 from perpool.reports import Domain, SignedReport, ordered, pack_rates, sign_report
 
 NOW = 1_700_000_000
@@ -231,6 +232,37 @@ def test_add__more_equivocations_cost_nothing(
     with pytest.raises(NameError):
         add(collector, funding(1, 5))
     assert collector._found[Subject(ORACLE, NOW, TOKENS[:1])].equivocators
+
+
+def test_newest_signed__forgeries_and_times_to_come() -> None:
+    """What `status` says of reporters; each may be claimed by anybody."""
+    stranger = funding(STRANGER, 5, time=NOW + 50).report
+    forged = Message(CHAIN, ORACLE, replace(stranger, reporter=REPORTERS[0].address))
+    messages = [
+        funding(0, 5, time=NOW - 60),
+        price(0, 10, time=NOW - 30),
+        funding(0, 5, time=NOW - 90),
+        *[forged] * 3,
+        funding(0, 5, time=NOW + 1_000),
+        funding(1, 5, time=NOW + 60),
+        replace(forged, report=replace(stranger, reporter=REPORTERS[2].address)),
+        funding(STRANGER, 5),
+    ]
+    assert newest_signed(messages, SEATS, PANEL, NOW + 60) == {
+        REPORTERS[0].address: NOW - 30,
+        REPORTERS[1].address: NOW + 60,
+    }
+
+
+def test_newest_signed__checks_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = []
+    monkeypatch.setattr("perpool.keeper.survey.is_signed", lambda *each: checked.append(each))
+    report = funding(0, 5).report
+    messages = (
+        Message(CHAIN, ORACLE, replace(report, observed_at=NOW - second)) for second in range(600)
+    )
+    assert newest_signed(messages, SEATS, PANEL, NOW) == {}
+    assert [each.observed_at for each, _ in checked] == list(range(NOW, NOW - CLAIMS, -1))
 
 
 def test_prune__what_can_no_longer_be_sent(collector: Collector) -> None:
