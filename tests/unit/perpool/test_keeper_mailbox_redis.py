@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import logging
+import re
 import threading
 import time
 import traceback
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,7 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from structlog.testing import capture_logs
 
-from perpool.keeper.mailbox import MailboxError, open_mailbox
+from perpool.keeper.mailbox import MailboxError, open_lease, open_mailbox
 from perpool.keeper.mailbox import redis as redis_store
 from tests.redis_server import RedisServer
 from tests.unit.perpool.test_keeper_mailbox import CHAIN, message
@@ -344,6 +346,52 @@ def test_read__user_who_may_only_read() -> None:
         assert reader.read(position) == ([], position)
         with pytest.raises(MailboxError, match="check user, password and their permissions"):
             reader.post(message(3))
+
+
+GUIDE = Path(__file__).parents[3] / "docs" / "keeper.md"
+
+
+def test_docs__rights_of_users() -> None:
+    """The guide's lines are enough for each; a reporter's does not reach the lease."""
+    lines = re.findall(r"^ACL SETUSER (\w+) (.*)$", GUIDE.read_text(), re.MULTILINE)
+    rights = {name: line.replace("31337", str(CHAIN)).split() for name, line in lines}
+    assert rights.pop("default") == ["off"]
+    assert list(rights) == ["reporter", "submitter"]
+    with RedisServer() as server:
+        urls = {}
+        for name, each in rights.items():
+            words = [">x" if word.startswith(">") else word for word in each]
+            server.client().execute_command("ACL", "SETUSER", name, *words)
+            urls[name] = server.url.replace("//", f"//{name}:x@")
+        reporter, submitter = (open_mailbox(urls[name], CHAIN) for name in rights)
+        # nothing is there yet; then both read and post, also behind the last possible id
+        assert reporter.read(None)[0] == []
+        last = f"{2**64 - 1}-{2**64 - 1}"
+        server.client().xadd(STREAM, {"message": message(9).to_json()}, id=last)
+        reporter.post(message(1))
+        messages, position = submitter.read(None)
+        assert messages == [message(1)]
+        assert submitter.read(position) == ([], position)
+        submitter.prune(2**39)
+        assert reporter.read(None)[0] == []
+        lease = open_lease(urls["submitter"], f"{CHAIN}/0xAb", "a", timedelta(seconds=9))
+        assert lease.hold()
+        assert lease.hold()
+        lease.announce("in flight")
+        assert lease.note() == "in flight"
+        state = lease.state()
+        assert state is not None
+        assert state.holder == "a"
+        other = open_lease(urls["reporter"], f"{CHAIN}/0xAb", "b", timedelta(seconds=9))
+        for use in (other.hold, other.state, other.note):
+            with pytest.raises(MailboxError, match="permissions"):
+                use()
+        client = redis_py.Redis.from_url(urls["reporter"])
+        for command in (("FLUSHALL",), ("CONFIG", "GET", "*"), ("SET", "other", "1")):
+            with pytest.raises(redis_py.exceptions.NoPermissionError):
+                client.execute_command(*command)
+        lease.release()
+        assert lease.state() is None
 
 
 @pytest.mark.parametrize("options", ["protocol=3", "decode_responses=true", "socket_timeout=1.5"])
