@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +21,8 @@ SECONDS = 20
 """Of a step."""
 LONG = 6
 """Minutes of a fault: longer than every heartbeat."""
+PATIENT = timedelta(seconds=10)
+"""A timeout that nobody should sit out."""
 
 
 @dataclass
@@ -154,6 +158,28 @@ def test_rpc_slow__one_of_three(
     assert three.desk.errors == []
 
 
+def test_rpc_black_hole__one_of_three(
+    three: Scene, record_property: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # it never answers on the real clock, and so it rests on it
+    world, desk = three.world, three.desk
+    with world.fault():
+        three.nodes[0].delay = 600
+        desk.crash()
+        desk.start(timeout=PATIENT)  # with no connection yet
+        ticks = []
+        for _ in range(LONG * MINUTE // SECONDS):
+            begun = time.monotonic()
+            world.step(SECONDS)
+            ticks.append(time.monotonic() - begun)
+    # it is waited for at moments where all answers count, and never for as long as it might take
+    assert max(ticks) < PATIENT.total_seconds() / 2
+    assert sum(ticks) < len(ticks) * 1.5
+    three.heal()
+    three.finish(record_property)
+    assert desk.errors == []
+
+
 # -- behind --
 
 
@@ -206,6 +232,29 @@ def test_rpc_lying__one_of_two(two: Scene, record_property: Record) -> None:
     assert "nodes differ" in two.desk.errors[-1]
     two.heal()
     two.finish(record_property)
+
+
+def test_rpc_makes_up_blocks__one_of_two(two: Scene, record_property: Record) -> None:
+    world, liar = two.world, two.nodes[0]
+    begun, raws = world.now, len(two.raws())
+    with world.fault(outage=True):
+        liar.boasts = 100
+        two.run(LONG)
+    assert len(two.raws()) == raws
+    assert two.sent_since(begun) == 0
+    assert "nodes differ on the newest block" in two.desk.errors[-1]
+    two.heal()
+    two.finish(record_property)
+
+
+def test_rpc_makes_up_blocks__one_of_three(three: Scene, record_property: Record) -> None:
+    with three.world.fault():
+        spoil(three.nodes[:1], boasts=100, lies={"calls", "receipts", "nonces"})
+        three.run(LONG)
+    three.heal()
+    three.finish(record_property)
+    assert three.desk.errors == []
+    assert three.desk.count("reverted") + three.desk.count("unmet") == 0
 
 
 # -- not doing what they say --

@@ -199,13 +199,13 @@ class Desk:
         """The world's, as this machine has it: `ahead` by so many seconds."""
         return self.world.now + self.ahead
 
-    def start(self) -> None:
-        """As a process does: from what is on disk."""
+    def start(self, timeout: timedelta = timedelta(seconds=1)) -> None:
+        """As a process does: from what is on disk. `timeout` is that of a node's answer."""
         world = self.world
         self.nodes = Nodes(
             self.endpoints,
             world.stage.record.chain_id,
-            timeout=timedelta(seconds=1),
+            timeout=timeout,
             max_age=HEAD_AGE,
             clock=self.clock,
             log=_QUIET,
