@@ -157,6 +157,7 @@ def open_place(config: KeeperConfig) -> Place:
     nodes = Nodes(
         config.rpc,
         record.chain_id,
+        min_agreeing=config.min_agreeing,
         max_age=None if is_local else HEAD_AGE,
         clock=clock,
         metrics=metrics,

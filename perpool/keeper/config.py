@@ -316,6 +316,7 @@ class KeeperConfig(Section, BaseSettings):
     network: str | None = Field(default=None, pattern=r"^[a-z0-9-]+$")
     deployment: FilePath | None = None
     rpc: Annotated[list[Endpoint], *Listed] = Field(min_length=1, repr=False)
+    min_agreeing: int | None = Field(default=None, ge=1)
     state: FilePath | None = None
     clock: Literal["system", "chain"] = "system"
     markets: Annotated[list[str], *Listed] = Field(default_factory=list)
@@ -351,6 +352,9 @@ class KeeperConfig(Section, BaseSettings):
     def faults_of_nodes(self) -> Iterator[str]:
         if len(set(self.rpc)) < len(self.rpc):
             yield "rpc: names a node twice, which would count as two that agree"
+        majority = len(self.rpc) // 2 + 1
+        if self.min_agreeing is not None and self.min_agreeing > majority:
+            yield f"min_agreeing: {len(self.rpc)} nodes in rpc allow {majority} at most"
 
     def faults_of_roles(self) -> Iterator[str]:
         if not (self.reporter or self.submitter or self.liquidator):

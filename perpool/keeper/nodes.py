@@ -21,8 +21,8 @@ ASSUMPTIONS. Fewer than `min_agreeing` nodes lie in the same way. With one node,
 default, that is none: the one that is left is believed while the other is down, slow or plainly
 behind. Two nodes with `min_agreeing` 2, or three, trust none alone. Our clock is right to well
 below `LATE`. A chain that stands still for longer makes an honest node seem behind, and then one
-liar of two wins. Gas estimates, tips, waiting transactions and reasons of failures are not compared:
-nothing is decided by them but what a transaction costs, within the outbox's own bounds.
+liar of two wins. Gas estimates, tips, waiting transactions and reasons of failures are not
+compared: they decide how a transaction is sent, never what it does.
 """
 
 from __future__ import annotations

@@ -270,6 +270,8 @@ listen = "9464"
             REPORTER.replace('8545"', '8545", "http://127.0.0.1:8545"'),
             "3: rpc: names a node twice",
         ),
+        ("min_agreeing = 0\n" + REPORTER, "1: min_agreeing: Input should be greater"),
+        ("min_agreeing = 2\n" + REPORTER, "1: min_agreeing: 1 nodes in rpc allow 1 at most"),
         (REPORTER + 'sources = ["okx", "history"]', "7: reporter.sources: history is of the past"),
         (REPORTER + 'sources = ["history", "synthetic"]', "7: reporter.sources: history is of"),
         (
