@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,9 +17,11 @@ from eth_account.signers.local import LocalAccount
 from structlog.testing import capture_logs
 
 from perpool import uniswap
+from perpool.abi import load_abi
 from perpool.anvil import Anvil
 from perpool.build import load_npm_artifact
 from perpool.chain import Contract
+from perpool.keeper import endpoint
 from perpool.keeper.journal import Journal
 from perpool.keeper.liquidator.follow import Follower
 from perpool.keeper.liquidator.profit import Policy, Way
@@ -29,10 +34,11 @@ from perpool.keeper.liquidator.role import (
     read_back,
 )
 from perpool.keeper.metrics import Metrics
-from perpool.keeper.nodes import Nodes
+from perpool.keeper.nodes import Nodes, NodesError
 from perpool.keeper.outbox import Outbox
 from perpool.keeper.signing import KeyAccount
 from tests.integration.market_on_anvil import FEE, AnvilMarket, key
+from tests.rpc_proxy import RpcProxy
 from tests.uniswap import PLENTY, V3_POOL, V3_ROUTER, ZERO_ADDRESS
 
 USDT, TOKEN, MAX = 10**6, 10**18, 2**256 - 1
@@ -111,13 +117,16 @@ class Keeper:
 
     world: World
     folder: Path
+    endpoints: list[str] = field(default_factory=list)
+    """By default anvil's."""
     ether: Decimal = Decimal(3_000)
     policy: Policy = field(default_factory=Policy)
     metrics: Metrics = field(default_factory=Metrics)
 
     def __post_init__(self) -> None:
         chain, record = self.world.chain, self.world.market.record
-        self.nodes = Nodes([self.world.market.anvil.endpoint], chain.chain_id)
+        endpoints = self.endpoints or [self.world.market.anvil.endpoint]
+        self.nodes = Nodes(endpoints, chain.chain_id)
         self.payer = key("liquidator")
         self.journal = Journal(self.folder / "journal.db", LANE)
         self.outbox = Outbox(
@@ -366,3 +375,103 @@ def test_restart__while_a_liquidation_waits(world: World, start: Start) -> None:
     assert second.states == ["done"]
     assert world.reverse.debt_of(borrower) < debt
     assert int(chain.rpc("eth_getTransactionCount", second.payer.address, "latest"), 16) == 1
+
+
+@pytest.fixture
+def proxies(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[RpcProxy]]:
+    """Three nodes to spoil. A second of theirs goes by whenever they are asked for the time."""
+    seconds = itertools.count(1)
+    monkeypatch.setattr(endpoint, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    with contextlib.ExitStack() as stack:
+        upstream = world.market.anvil.http_url
+        yield [stack.enter_context(RpcProxy(upstream)) for _ in range(3)]
+
+
+@pytest.mark.parametrize("displaced", [False, True], ids=["sent_again", "displaced"])
+def test_crash__nodes_that_fail_and_a_reorganisation(
+    world: World, start: Start, proxies: list[RpcProxy], *, displaced: bool
+) -> None:
+    """More accounts than one transaction takes; both transactions are lost with their blocks.
+
+    They are sent again, or where another has taken a nonce, the accounts are found anew.
+    """
+    chain = world.chain
+    unhealthy = [
+        world.borrow(f"borrower {number}", tokens=1_000, usdt=5_720 + 10 * number)
+        for number in range(9)
+    ]
+    careful = world.borrow("careful borrower", tokens=1_000, usdt=2_000)
+    keeper = start(endpoints=[each.url for each in proxies])
+    keeper.tick()
+    world.price("7.1")
+    since = chain.block_number
+
+    # one node fails, and does not matter
+    proxies[0].status = 500
+    first = keeper.tick()
+    assert (first.found, len(first.chosen)) == (9, 7)
+    [lost] = keeper.journal.open()
+    assert chain.wait(lost.attempts[-1].hash).success
+    # that they owe less is learnt, and will not be true
+    second = keeper.tick()
+    assert (second.found, len(second.chosen)) == (2, 2)
+
+    # all fail, and when they are back the chain is another
+    for each in proxies:
+        each.down()
+    for _ in range(3):
+        with pytest.raises(NodesError, match="no node gives an answer"):
+            keeper.tick()
+    chain.rpc("anvil_reorg", chain.block_number - since, [])
+    chain.rpc("anvil_dropAllTransactions")
+    if displaced:
+        chain.rpc("eth_sendRawTransaction", nothing(keeper.payer, lost.nonce, chain.chain_id))
+    chain.mine()
+    assert chain.rpc("eth_getTransactionReceipt", lost.attempts[-1].hash) is None
+    assert liquidated(world, since) == []
+    for each in proxies:
+        each.heal()
+        each.up()
+    proxies[1].lag = 2
+    for _ in range(30):
+        # they may rest for a while yet
+        with contextlib.suppress(NodesError):
+            keeper.tick()
+        chain.mine()
+        if len(liquidated(world, since)) >= len(unhealthy) and not keeper.outbox.busy:
+            break
+    keeper.finish()
+
+    assert sorted(liquidated(world, since)) == sorted(each.address for each in unhealthy)
+    assert world.reverse.debt_of(careful) >= 2_000 * USDT
+    assert keeper.tick().found == 0
+    assert keeper.journal.get(lost.id).state == ("abandoned" if displaced else "done")
+    assert set(keeper.states) - {"abandoned"} == {"done"}
+
+
+def nothing(account: LocalAccount, nonce: int | None, chain_id: int) -> str:
+    """A transaction that only takes a nonce."""
+    signed = account.sign_transaction(
+        {
+            "type": 2,
+            "chainId": chain_id,
+            "nonce": nonce,
+            "to": account.address,
+            "value": 0,
+            "gas": 21_000,
+            "maxFeePerGas": 20 * 10**9,
+            "maxPriorityFeePerGas": 10**9,
+        }
+    )
+    return "0x" + bytes(signed.raw_transaction).hex()
+
+
+def liquidated(world: World, since: int) -> list[str]:
+    """Whom the newest course of the chain has liquidated after a block."""
+    nodes = Nodes([world.market.anvil.endpoint], world.chain.chain_id)
+    try:
+        nodes.learn(load_abi("ReversePool"))
+        found = nodes.logs([world.reverse.address], since + 1, world.chain.block_number)
+    finally:
+        nodes.close()
+    return [event.args.borrower for _, event in found if event.name == "Liquidate"]
