@@ -71,7 +71,7 @@ CREATE INDEX parcels_of ON parcels (owner);
 CREATE TABLE intents (
     id INTEGER PRIMARY KEY,
     owner INTEGER NOT NULL REFERENCES transactions (id) ON DELETE CASCADE,
-    parcel INTEGER NOT NULL,
+    parcel INTEGER,
     lane TEXT NOT NULL,
     kind TEXT NOT NULL,
     subject TEXT NOT NULL,
@@ -307,7 +307,13 @@ class Journal:
                 "success = ?, reason = ? WHERE id = ?",
                 (mined.hash, mined.block, mined.block_hash, mined.success, reason, number),
             )
-            db.execute("UPDATE intents SET state = 'met' WHERE owner = ?", (number,))
+            # what cannot be read back is not believed of an announcement
+            db.execute(
+                "UPDATE OR IGNORE intents SET state = CASE WHEN value = '' AND "
+                "(SELECT adopted FROM transactions WHERE id = owner) THEN 'abandoned' ELSE 'met' "
+                "END WHERE owner = ? AND parcel IS NOT NULL",
+                (number,),
+            )
             for each in unmet:
                 db.execute(
                     "UPDATE intents SET state = 'unmet' "
@@ -334,7 +340,7 @@ class Journal:
             )
             db.execute(
                 "UPDATE intents SET state = CASE state WHEN 'met' THEN 'done' ELSE 'failed' END "
-                "WHERE owner = ?",
+                "WHERE owner = ? AND parcel IS NOT NULL",
                 (number,),
             )
             self._prune(now)
@@ -350,7 +356,9 @@ class Journal:
                 "SELECT id FROM parcels WHERE owner = ? AND target = ? AND data = ?",
                 (number, parcel.to, parcel.data),
             ).fetchone()
-            db.execute("UPDATE intents SET state = 'abandoned' WHERE parcel = ?", (row,))
+            db.execute(
+                "UPDATE intents SET state = 'abandoned', parcel = NULL WHERE parcel = ?", (row,)
+            )
             db.execute("DELETE FROM parcels WHERE id = ?", (row,))
             db.execute("UPDATE transactions SET reason = ? WHERE id = ?", (reason, number))
 
@@ -474,7 +482,10 @@ class Journal:
                 (state, block, reason, now, number),
             )
             # one that has failed may have been planned again in the meantime, and stays there
-            db.execute("UPDATE OR IGNORE intents SET state = ? WHERE owner = ?", (intents, number))
+            db.execute(
+                "UPDATE OR IGNORE intents SET state = ? WHERE owner = ? AND parcel IS NOT NULL",
+                (intents, number),
+            )
             if now is not None:
                 self._prune(now)
 

@@ -12,7 +12,9 @@ ASSUMPTIONS. The account is this lane's alone. Where its key signs elsewhere too
 nonce to that is given up after the confirmations, and may then be planned again.
 
 LIVENESS. Whatever fails (nodes, disk, wallet, announcement) raises from `step`, which is to be
-called again: nothing is lost by it.
+called again: nothing is lost by it. Everything expires. What was adopted from an announcement may
+be forged: it never raises, and is let go of when our patience ends or, if it is of our own account,
+when it expires.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, Protocol, assert_never
@@ -31,7 +33,7 @@ from eth_utils.crypto import keccak
 from perpool.chain import Call
 from perpool.evm import Reverted
 from perpool.evm.codec import EventRegistry, canonical
-from perpool.keeper.announcement import read_note, write_note
+from perpool.keeper.announcement import SUBMITTED, read_note, write_note
 from perpool.keeper.batches import AGGREGATE, choose, compose
 from perpool.keeper.fees import FeePolicy, Fees, gas_limit
 from perpool.keeper.journal import (
@@ -65,6 +67,10 @@ from perpool.keeper.steps import (
 _STEPS = 8
 """Of one transaction in one go: as often are fees raised for nodes that find them too low."""
 _PAUSE = 0.1
+_EXPIRY_SECONDS = 600
+"""Of what is offered, or announced, as never expiring."""
+_ADOPTED = 16
+"""Unfinished at a time; more are not looked at."""
 _REASONS = EventRegistry()
 _BAD = ("short of funds", "held", "unmet", "reverted", "refused", "reorganised", "displaced")
 
@@ -116,7 +122,8 @@ class Outbox:
 
     `unmet` reads back which intents the chain does not show at a block. `multicall` None sends one
     parcel at a time. `announce` is called with a note on what is in flight before any of it is
-    broadcast; it raises where the lane is not ours any more. Times are unix seconds of `clock`.
+    broadcast; it raises where the lane is not ours any more. Only intents of `kinds` are adopted.
+    Times are unix seconds of `clock`.
     """
 
     def __init__(
@@ -134,6 +141,7 @@ class Outbox:
         log: Any = None,
         metrics: Metrics | None = None,
         announce: Callable[[str], None] | None = None,
+        kinds: Collection[str] = SUBMITTED,
     ) -> None:
         self.nodes = nodes
         self.journal = journal
@@ -145,6 +153,7 @@ class Outbox:
         self.log = log or structlog.get_logger("perpool.keeper.outbox").bind(lane=journal.lane)
         self._unmet = unmet
         self._announce = announce
+        self._kinds = kinds
         self._announced: str | None = None
         self._last: Event | None = None
         self._bound = False
@@ -200,31 +209,35 @@ class Outbox:
     def adopt(self, note: str) -> list[Event]:
         """Take over what a predecessor announced, so as not to send the same again.
 
-        It is rebroadcast and watched. The lane is busy with it for as long as our patience lasts,
-        and its intents stay taken until it is mined, displaced or expired. What is known already
-        is ignored, so that this may be called before every step.
+        It is rebroadcast and watched. The lane is busy with it, and its intents are taken, for as
+        long as our patience lasts or until it is mined. What is known already, also if it was given
+        up, is ignored, so that this may be called before every step.
         """
         events: list[Event] = []
         if note == self._announced:
             return events
         with self._mutex, self._counting():
             try:
-                announced = read_note(note, self.clock())
+                announced = read_note(note, self.clock(), self._kinds)
             except ValueError as error:
                 self.log.warning("unreadable announcement", reason=str(error))
                 return []
+            now = self.clock()
+            room = _ADOPTED - sum(each.adopted for each in self.journal.open())
             for each in announced:
                 here = any(self.journal.has_attempt(attempt.hash) for attempt in each.attempts)
-                if here or each.chain_id != self.nodes.chain_id:
+                expires_at = now + _EXPIRY_SECONDS if each.expires_at is None else each.expires_at
+                if here or each.chain_id != self.nodes.chain_id or expires_at <= now or room < 1:
                     continue
+                room -= 1
                 adopted = self.journal.adopt(
                     each.parcel,
                     each.attempts,
                     sender=each.sender,
                     nonce=each.nonce,
                     gas=each.gas,
-                    expires_at=each.expires_at,
-                    now=self.clock(),
+                    expires_at=expires_at,
+                    now=now,
                 )
                 self._note(events, "adopted", adopted)
         return events
@@ -249,7 +262,10 @@ class Outbox:
                     raise
                 except Exception as error:
                     # one that cannot go on keeps no other from it
-                    problem = problem or error
+                    if each.adopted:
+                        self._doubt(each, error, events)
+                    else:
+                        problem = problem or error
             if sending:
                 self._tell_end()
             self._measure(held=held)
@@ -459,6 +475,7 @@ class Outbox:
             reason = self._why(transaction, mined)
             self.journal.mined(transaction.id, mined, transaction.intents, reason)
             self._note(events, "reverted", transaction, hash_=mined.hash, reason=reason)
+            self._let_go(transaction, events)
             return
         intents = transaction.intents
         unmet = tuple(self._unmet(intents, head)) if intents else ()
@@ -468,6 +485,13 @@ class Outbox:
         if not unmet or len(unmet) < len(intents):
             met = tuple(each for each in intents if each not in unmet)
             self._note(events, "landed", transaction, intents=met, hash_=mined.hash)
+        if unmet:
+            self._let_go(transaction, events)
+
+    def _let_go(self, transaction: Transaction, events: list[Event]) -> None:
+        """Of a stranger's that was mined, and has not done what was said of it."""
+        if self._is_foreign(transaction):
+            self._abandon(transaction, "it has not brought what was announced", events)
 
     def _why(self, transaction: Transaction, mined: Mined) -> str:
         receipt = self.nodes.receipt(mined.hash)
@@ -479,6 +503,17 @@ class Outbox:
     def _abandon(self, transaction: Transaction, reason: str, events: list[Event]) -> None:
         self.journal.abandon(transaction.id, reason, self.clock())
         self._note(events, "abandoned", transaction, reason=reason)
+
+    def _doubt(self, transaction: Transaction, error: Exception, events: list[Event]) -> None:
+        """Something adopted cannot go on: it may be forged, and is no reason to stop."""
+        self.log.warning("adopted, and fails", number=transaction.id, reason=str(error))
+        now = self.clock()
+        impatient = now - transaction.planned_at >= self.rules.patience
+        if transaction.is_expired(now) or (impatient and self._is_foreign(transaction)):
+            self._abandon(transaction, "adopted, and it cannot be followed", events)
+
+    def _is_foreign(self, transaction: Transaction) -> bool:
+        return transaction.sender not in (None, self.wallet.address)
 
     # -- telling others --
 
@@ -535,9 +570,8 @@ class Outbox:
         self.metrics.in_flight_seconds.labels(lane).set(now - min(waiting) if waiting else 0)
 
     def _is_in_flight(self, transaction: Transaction, now: int) -> bool:
-        ours = transaction.sender in (None, self.wallet.address)
         patient = now - transaction.planned_at < self.rules.patience
-        return is_in_flight(transaction, now) and (ours or patient)
+        return is_in_flight(transaction, now) and (patient or not self._is_foreign(transaction))
 
     @contextlib.contextmanager
     def _counting(self) -> Iterator[None]:

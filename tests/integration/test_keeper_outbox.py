@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import multiprocessing
 import signal
 import time
@@ -851,10 +852,11 @@ def test_adopt__patience_with_a_predecessor_is_limited(stage: Stage) -> None:
     stage.now += PATIENCE
     assert not standby.busy
     land(stage, standby, time=2)
-    # it may still be mined, so it stays taken
-    assert standby.knows(ADA)
-    stage.now += 600
-    assert names(standby.step()) == ["abandoned"]
+    # it is not kept from anybody for longer, and not adopted anew
+    assert not standby.knows(ADA)
+    assert standby.adopt(notes[-1]) == []
+    standby = stage.restart(standby, name="standby")
+    assert standby.adopt(notes[-1]) == []
     assert not standby.knows(ADA)
     assert stage.noted() == {evidence("ADA", 2): 1}
 
@@ -882,6 +884,111 @@ def test_adopt__what_is_no_announcement(stage: Stage, note: str) -> None:
     outbox = stage.outbox()
     assert outbox.adopt(note) == []
     assert not outbox.busy
+
+
+def forged(stage: Stage, intents: list[Intent], nonce: int = 0, **changes: object) -> str:
+    """A stranger's announcement, of a transaction that nothing is known of."""
+    signed = key("somebody").sign_transaction(
+        {
+            "type": 2,
+            "chainId": stage.chain.chain_id,
+            "nonce": nonce,
+            "to": key("somebody").address,
+            "data": bytes(640),
+            "gas": 60_000,
+            "maxFeePerGas": 9 * GWEI,
+            "maxPriorityFeePerGas": GWEI,
+        }
+    )
+    entry = {
+        "expires_at": stage.now + 10**9,
+        "intents": [(each.kind, each.subject, each.time, each.value) for each in intents],
+        "hashes": [],
+        "raw": bytes(signed.raw_transaction).hex(),
+    }
+    return json.dumps({"transactions": [entry | changes]})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"hashes": ["zzz"]}, {"expires_at": 2**70}, {"intents": [["price", "A", 2**40, ""]]}],
+)
+def test_adopt__forged_and_malformed(stage: Stage, changes: dict[str, object]) -> None:
+    outbox = stage.outbox()
+    note = json.loads(forged(stage, [ADA]))
+    note["transactions"][0] |= changes
+    assert outbox.adopt(json.dumps(note)) == []
+    land(stage, outbox)
+
+
+@pytest.mark.parametrize("funds", [0, 10**20])
+@pytest.mark.parametrize("expires_at", [None, 10**12])
+def test_adopt__forged_holds_up_nothing_beyond_our_patience(
+    stage: Stage, funds: int, expires_at: int | None
+) -> None:
+    stage.chain.set_balance(key("somebody").address, funds)
+    stage.base_fee(20 * GWEI)
+    outbox = stage.outbox()
+    note = forged(stage, [ADA], expires_at=expires_at)
+    assert names(outbox.adopt(note)) == ["adopted"]
+    outbox.step()
+    assert outbox.knows(ADA)
+    stage.now += PATIENCE
+    assert names(outbox.step()) == ["abandoned"]
+    assert not outbox.knows(ADA)
+    land(stage, outbox)
+    outbox = stage.restart(outbox)
+    assert outbox.adopt(note) == []
+    assert stage.times_noted() == 1
+
+
+@pytest.mark.parametrize("value", ["1", ""])
+def test_adopt__mined_without_what_was_announced(stage: Stage, value: str) -> None:
+    stage.chain.set_balance(key("somebody").address, 10**20)
+    outbox = stage.outbox()
+    claim = ADA if value else Intent("observe", "ADA", 1)
+    if not value:
+        outbox._unmet = lambda intents, head: []  # it leaves nothing that can be read back
+    outbox.adopt(forged(stage, [claim]))
+    outbox.step()
+    stage.mine()
+    outbox.step()
+    assert not outbox.knows(claim)
+    assert not outbox.busy
+
+
+def test_adopt__one_that_fails_in_any_way_keeps_nothing_up(stage: Stage) -> None:
+    outbox = stage.outbox()
+    receipt = outbox.nodes.receipt
+    outbox.adopt(forged(stage, [ADA]))
+    [adopted] = outbox.journal.open()
+    [bad] = adopted.attempts
+
+    def fails(transaction_hash: str) -> object:
+        if transaction_hash == bad.hash:
+            raise NodesError("invalid params")
+        return receipt(transaction_hash)
+
+    outbox.nodes.receipt = fails  # type: ignore[method-assign, assignment]
+    assert outbox.step() == []
+    stage.now += PATIENCE
+    assert names(outbox.step()) == ["abandoned"]
+    assert outbox.journal.open() == []
+    land(stage, outbox)
+
+
+def test_adopt__of_too_many_the_first(stage: Stage) -> None:
+    outbox = stage.outbox()
+    for number in range(40):
+        outbox.adopt(forged(stage, [Intent("price", "ADA", number)], nonce=number))
+    assert len(outbox.journal.open()) == 16
+
+
+def test_adopt__intents_of_other_lanes(stage: Stage) -> None:
+    outbox = stage.outbox()
+    assert outbox.adopt(forged(stage, [Intent("liquidation", "ADA", 1)])) == []
+    outbox = stage.restart(outbox, kinds={"liquidation"})
+    assert names(outbox.adopt(forged(stage, [Intent("liquidation", "ADA", 1)]))) == ["adopted"]
 
 
 def test_announce__before_anything_is_broadcast(stage: Stage) -> None:

@@ -230,6 +230,33 @@ def test_trim(journal: Journal) -> None:
     assert journal.state(Intent("price", "BTC", 1)) == "abandoned"
 
 
+def test_trim__what_was_taken_out_is_not_done_with_the_rest(journal: Journal) -> None:
+    planned = journal.plan([parcel("ADA"), parcel("BTC")], None, NOW)
+    journal.trim(planned.id, parcel("BTC"), "it would fail")
+    journal.attempt(planned.id, attempt(1), sender=ME, nonce=0, gas=21_000)
+    transaction = journal.get(planned.id)
+    journal.mined(planned.id, mined(transaction))
+    journal.final(planned.id, NOW)
+    assert journal.knows(Intent("price", "ADA", 1))
+    assert not journal.knows(Intent("price", "BTC", 1))
+
+
+def test_adopt__what_cannot_be_read_back_is_free_again_once_it_is_mined(journal: Journal) -> None:
+    ada, btc = Intent("price", "ADA", 1, "9"), Intent("observe", "BTC", 1)
+    content = Parcel((ada, btc), TARGET, b"both")
+    adopted = journal.adopt(
+        content, [attempt(1)], sender=TARGET, nonce=4, gas=5, expires_at=NOW + 60, now=NOW
+    )
+    assert adopted.adopted
+    assert journal.knows(btc)
+    for block in (100, 101):  # also where that is planned anew, and a reorganisation moves it
+        journal.mined(adopted.id, mined(adopted, block))
+        assert journal.knows(ada)
+        assert journal.knows(btc) == (block == 101)
+        if block == 100:
+            journal.plan([Parcel((btc,), TARGET, b"")], None, NOW)
+
+
 def test_adopt(journal: Journal) -> None:
     journal.plan([parcel("BTC")], None, NOW)
     content = Parcel((*parcel("ADA").intents, *parcel("BTC").intents), TARGET, b"both")
