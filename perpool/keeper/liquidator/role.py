@@ -275,9 +275,11 @@ class LiquidatorRole:
         """Those of them that are to be tried now."""
         known = {subject_of(pool, position) for pool, _, position in found}
         self._rests = {name: rest for name, rest in self._rests.items() if name in known}
-        fresh = [each for each in found if not self._is_resting(*each, head)][:CANDIDATES]
+        fresh = [each for each in found if not self._is_resting(*each, head)]
         if not fresh:
             return []
+        if len(fresh) > CANDIDATES:
+            self.log.info("not tried yet", accounts=len(fresh) - CANDIDATES)
         gas_price, ether_price = sum(self.nodes.fees(head)), self._ether_price(head)
         return [
             Candidate(
@@ -289,7 +291,7 @@ class LiquidatorRole:
                     Rates(moment.price_e36, pool.usdt_unit, gas_price, ether_price),
                 ),
             )
-            for pool, moment, position in fresh
+            for pool, moment, position in fresh[:CANDIDATES]
         ]
 
     def _ether_price(self, head: Head) -> Decimal:

@@ -54,13 +54,14 @@ def test_listing__the_worst_first_as_the_role_has_it(leg: Leg) -> None:
     assert positions == sorted(positions, key=lambda it: it.collateral / it.debt_shares)
 
 
-def test_measure_lists__a_row_a_size() -> None:
+def test_measure_lists__a_row_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = liquidator.measure_lists((100, 1_000), near=7, repeats=3)
     assert [(row["accounts"], row["near"], row["examined"]) for row in rows] == [
         (100, 7, 7),
         (1_000, 7, 7),
     ]
     assert all(0 < row["seconds"] <= row["worst_seconds"] for row in rows)
+    monkeypatch.setattr(liquidator, "TARGET_MS", 10**6)
     assert not liquidator.faults(rows)
 
 
@@ -71,6 +72,7 @@ def test_faults__what_looks_at_everybody(monkeypatch: pytest.MonkeyPatch) -> Non
         return [self[each.account] for each in liquidator.population(len(self))]
 
     monkeypatch.setattr(PositionIndex, "_from_the_worst", everybody)
+    monkeypatch.setattr(liquidator, "TARGET_MS", 10**6)
     [fault] = liquidator.faults(liquidator.measure_lists((500,), near=7, repeats=1))
     assert fault == "of 500 accounts 500 are looked at to find 7"
 

@@ -608,7 +608,9 @@ def test_tick__without_a_price(scene: Scene, logs: list[Any]) -> None:
     assert len(said(logs, "no price")) == 2
 
 
-def test_tick__the_worst_of_many_first(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tick__the_worst_of_many_first(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, logs: list[Any]
+) -> None:
     """No more are tried in one tick than it has time for."""
     monkeypatch.setattr("perpool.keeper.liquidator.role.CANDIDATES", 2)
     for number in range(5):
@@ -622,6 +624,7 @@ def test_tick__the_worst_of_many_first(scene: Scene, monkeypatch: pytest.MonkeyP
         assert outcome.found == 5
         order.append({named[subject.split("/")[1]] for subject in outcome.rested})
     assert order == [{4, 3}, {2, 1}]
+    assert [each["accounts"] for each in said(logs, "not tried yet")] == [3, 1]
 
 
 def test_tick__gas_of_the_most_profitable_first(
