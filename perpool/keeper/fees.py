@@ -11,11 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 GWEI = 10**9
+MAX_GAS = 2**24
+"""Of one transaction, by EIP-7825."""
 
 _BASE_FEE_ROOM = 2
 _WANTED_BUMP = 1_125
 _LEAST_BUMP = 1_100
 _GAS_MARGIN = 1_250
+_TRANSFER_GAS = 21_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Fees:
 
 @dataclass(frozen=True, slots=True)
 class FeePolicy:
-    """How much gas may cost. All in wei for one unit of gas; 1 gwei = 10**9 wei.
+    """How much gas may cost. Fees in wei for one unit of gas; 1 gwei = 10**9 wei.
 
     Only what nodes suggest is held between `min_tip` and `max_tip`: a replacement has to raise the
     tip too, and may go beyond, up to `max_fee`.
@@ -40,12 +43,16 @@ class FeePolicy:
     """Cap: nothing is sent while the base fee is above it, and nothing is ever offered beyond."""
     min_tip: int = GWEI // 1_000
     max_tip: int = 3 * GWEI
+    max_gas: int = MAX_GAS
+    """Units of gas of one transaction at most, whatever nodes estimate."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_tip <= self.max_tip:
             raise ValueError(f"min_tip {self.min_tip} is not between 0 and max_tip {self.max_tip}")
         if self.max_fee < max(self.min_tip, 1):
             raise ValueError(f"the cap max_fee {self.max_fee} leaves nothing to offer: raise it")
+        if not _TRANSFER_GAS <= self.max_gas <= MAX_GAS:
+            raise ValueError(f"max_gas {self.max_gas} is not between {_TRANSFER_GAS} and {MAX_GAS}")
 
 
 def first(base_fee: int, tip: int, policy: FeePolicy) -> Fees | None:
@@ -76,9 +83,17 @@ def bumped(last: Fees, base_fee: int, tip: int, policy: FeePolicy) -> Fees | Non
     return Fees(max_fee, wanted_tip)
 
 
-def gas_limit(estimate: int) -> int:
-    """A quarter more than the node's estimate: the state may change until it is mined."""
-    return estimate * _GAS_MARGIN // 1_000
+def gas_limit(estimate: int, most: int = MAX_GAS) -> int:
+    """A quarter more than the node's estimate: the state may change until it is mined.
+
+    No more than `most`, as a node may say anything.
+    """
+    return min(estimate * _GAS_MARGIN // 1_000, most)
+
+
+def is_other_gas(limit: int, before: int) -> bool:
+    """Whether a new estimate is one to sign anew for: by more than estimates differ anyway."""
+    return abs(limit - before) * _GAS_MARGIN > before * (_GAS_MARGIN - 1_000)
 
 
 def _raised(fee: int, thousandths: int) -> int:

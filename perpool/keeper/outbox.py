@@ -30,12 +30,12 @@ from typing import Any, Literal, Protocol, assert_never
 import structlog
 from eth_utils.crypto import keccak
 
-from perpool.chain import Call
+from perpool.chain import Call, ChainError
 from perpool.evm import Reverted
 from perpool.evm.codec import EventRegistry, canonical
 from perpool.keeper.announcement import SUBMITTED, read_note, write_note
 from perpool.keeper.batches import AGGREGATE, choose, compose
-from perpool.keeper.fees import FeePolicy, Fees, gas_limit
+from perpool.keeper.fees import FeePolicy, Fees, gas_limit, is_other_gas
 from perpool.keeper.journal import (
     Attempt,
     Intent,
@@ -71,6 +71,8 @@ _EXPIRY_SECONDS = 600
 """Of what is offered, or announced, as never expiring."""
 _ADOPTED = 16
 """Unfinished at a time; more are not looked at."""
+_GAS_FAULTS = ("refused", "insufficient funds")
+"""Answers that a wrong gas limit may be the cause of."""
 _REASONS = EventRegistry()
 _BAD = ("short of funds", "held", "unmet", "reverted", "refused", "reorganised", "displaced")
 
@@ -181,13 +183,17 @@ class Outbox:
         """Plan one transaction of these, as many as fit; the rest is for another time.
 
         One parcel goes as it is, several through the multicall, where one that fails does not take
-        the others along. What is under way or done already is left out. Ignored while busy.
+        the others along. What is under way or done already is left out. Ignored while busy. Where
+        it never gets too old, it is given up after some minutes, to be planned anew.
         """
         with self._mutex, self._counting():
             fresh = [each for each in parcels if not any(map(self.knows, each.intents))]
             chosen = choose(fresh, batches=self.multicall is not None)
             if chosen and not self.busy:
-                self.journal.plan(chosen, expires_at, self.clock())
+                now = self.clock()
+                if expires_at is None:
+                    expires_at = now + _EXPIRY_SECONDS
+                self.journal.plan(chosen, expires_at, now)
 
     def step(self) -> list[Event]:
         """Bring everything that is open as far as it will go now."""
@@ -309,7 +315,7 @@ class Outbox:
                     self._send(transaction, nonce, fees, events)
                     given = True
                 case Rebroadcast():
-                    self._broadcast(transaction, transaction.attempts[-1], "rebroadcast", events)
+                    self._repeat(transaction, events)
                     given = True
                 case Land(mined):
                     self._land(transaction, mined, head, events)
@@ -392,7 +398,10 @@ class Outbox:
     # -- single steps --
 
     def _send(self, transaction: Transaction, nonce: int, fees: Fees, events: list[Event]) -> None:
-        gas = transaction.gas or self._estimate(transaction, events)
+        if transaction.gas is None:
+            gas = self._estimate(transaction, events)
+        else:
+            gas = self._gas_again(transaction)
         if gas is None:
             return
         transaction = self.journal.get(transaction.id)
@@ -420,6 +429,30 @@ class Outbox:
         transaction = self.journal.get(transaction.id)
         self._broadcast(transaction, attempt, "replaced" if replaces else "sent", events)
 
+    def _repeat(self, transaction: Transaction, events: list[Event]) -> None:
+        """Broadcast it as it is, unless it may have been refused for a wrong gas limit."""
+        newest = transaction.attempts[-1]
+        assert transaction.nonce is not None
+        if self._is_foreign(transaction) or self._gas_again(transaction) == transaction.gas:
+            self._broadcast(transaction, newest, "rebroadcast", events)
+        else:
+            self._send(transaction, transaction.nonce, newest.fees, events)
+
+    def _gas_again(self, transaction: Transaction) -> int | None:
+        """Gas for another attempt: as before, unless that may be what nodes refuse."""
+        before, newest = transaction.gas, transaction.attempts[-1]
+        if before is None or newest.answer not in _GAS_FAULTS:
+            return before
+        to, data = compose(transaction.parcels, self.wallet.address, self.multicall, strict=True)
+        try:
+            limit = self._limit(self.nodes.estimate(to, data, self.wallet.address))
+        except (Reverted, ChainError):
+            return before
+        return limit if is_other_gas(limit, before) else before
+
+    def _limit(self, estimate: int) -> int:
+        return gas_limit(estimate, self.rules.fees.max_gas)
+
     def _broadcast(
         self, transaction: Transaction, attempt: Attempt, name: Name, events: list[Event]
     ) -> None:
@@ -438,7 +471,7 @@ class Outbox:
                 transaction.parcels, self.wallet.address, self.multicall, strict=True
             )
             try:
-                return gas_limit(self.nodes.estimate(to, data, self.wallet.address))
+                return self._limit(self.nodes.estimate(to, data, self.wallet.address))
             except Reverted as error:
                 failing = self._failing(transaction.parcels)
                 if not 0 < len(failing) < len(transaction.parcels):

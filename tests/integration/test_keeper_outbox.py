@@ -8,6 +8,7 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,7 @@ from perpool.keeper.outbox import Outbox
 from tests.integration.lane_on_anvil import (
     CONFIRMATIONS,
     PATIENCE,
+    POLICY,
     KeyWallet,
     Stage,
     evidence,
@@ -357,6 +359,85 @@ def test_step__without_ether(stage: Stage) -> None:
     stage.mine()
     assert "landed" in names(outbox.step())
     assert stage.times_noted() == 1
+
+
+# -- gas --
+
+
+def gas_of(outbox: Outbox) -> list[int | None]:
+    return [each.gas for each in reversed(outbox.journal.recent(9))]
+
+
+def lie_about_gas(proxy: RpcProxy, gas: int) -> None:
+    proxy.rewrite = lambda method, params, answer: (
+        answer | {"result": hex(gas)} if method == "eth_estimateGas" else answer
+    )
+
+
+def test_step__an_absurd_estimate_is_capped(stage: Stage, proxy: RpcProxy) -> None:
+    outbox = stage.outbox([proxy.url])
+    lie_about_gas(proxy, 5 * 10**8)
+    land(stage, outbox)
+    assert gas_of(outbox) == [2**24]
+
+
+def test_step__gas_within_what_is_configured(stage: Stage) -> None:
+    outbox = stage.outbox(fees=replace(POLICY, max_gas=60_000))
+    land(stage, outbox)
+    [gas] = gas_of(outbox)
+    assert gas is not None
+    assert gas <= 60_000
+    outbox = stage.restart(outbox, fees=replace(POLICY, max_gas=30_000))
+    outbox.offer([stage.parcel(time=2)], None)
+    outbox.step()
+    assert gas_of(outbox)[-1] == 30_000
+
+
+def test_step__an_estimate_that_nodes_refuse_is_not_kept(stage: Stage, proxy: RpcProxy) -> None:
+    outbox = stage.outbox([proxy.url])
+    lie_about_gas(proxy, 10_000)
+    outbox.offer([stage.parcel()], None)
+    [event] = outbox.step()
+    assert event.reason.startswith("refused: ")
+    proxy.rewrite = None
+    assert names(outbox.step()) == ["replaced"]
+    stage.mine()
+    assert names(outbox.step()) == ["landed"]
+    # at the fees that it had
+    assert len(set(fees(outbox))) == 1
+
+
+def test_step__an_estimate_beyond_what_the_account_can_pay_is_not_kept(
+    stage: Stage, proxy: RpcProxy
+) -> None:
+    stage.chain.set_balance(key("keeper").address, 10**15)
+    outbox = stage.outbox([proxy.url])
+    lie_about_gas(proxy, 5 * 10**8)
+    outbox.offer([stage.parcel()], None)
+    assert names(outbox.step()) == ["short of funds"]
+    proxy.rewrite = None
+    assert names(outbox.step()) == ["replaced"]
+    stage.mine()
+    assert names(outbox.step()) == ["landed"]
+
+
+def test_step__refused_for_good_ends_with_its_expiry(stage: Stage, proxy: RpcProxy) -> None:
+    outbox = stage.outbox([proxy.url])
+    lie_about_gas(proxy, 10_000)
+    outbox.offer([stage.parcel()], None)
+    outbox.step()
+    for _ in range(13):
+        assert outbox.busy
+        stage.now += PATIENCE
+        outbox.step()
+    stage.now += 600 - 13 * PATIENCE
+    assert not outbox.busy
+    proxy.rewrite = None
+    land(stage, outbox, time=2)
+    stage.mine(CONFIRMATIONS)
+    outbox.step()
+    assert outbox.journal.open() == []
+    assert not outbox.knows(ADA)
 
 
 # -- nodes and pools --

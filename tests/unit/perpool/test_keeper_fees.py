@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perpool.keeper.fees import GWEI, FeePolicy, Fees, bumped, first, gas_limit
+from perpool.keeper.fees import GWEI, FeePolicy, Fees, bumped, first, gas_limit, is_other_gas
 
 POLICY = FeePolicy(max_fee=100 * GWEI, min_tip=GWEI // 10, max_tip=3 * GWEI)
 amounts = st.integers(0, 200 * GWEI)
@@ -86,6 +86,24 @@ def test_bumped__what_nodes_take_and_we_can_pay(
 
 def test_gas_limit__a_quarter_more() -> None:
     assert gas_limit(100_000) == 125_000
+
+
+def test_gas_limit__capped() -> None:
+    assert gas_limit(5 * 10**8) == 2**24
+    assert gas_limit(100_000, 110_000) == 110_000
+
+
+@pytest.mark.parametrize("max_gas", [20_999, 2**24 + 1])
+def test_policy__gas_that_is_none(max_gas: int) -> None:
+    with pytest.raises(ValueError, match="max_gas"):
+        FeePolicy(max_gas=max_gas)
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"), [(79_999, True), (80_000, False), (120_000, False), (120_001, True)]
+)
+def test_is_other_gas(limit: int, expected: bool) -> None:
+    assert is_other_gas(limit, 100_000) == expected
 
 
 @pytest.mark.parametrize(
