@@ -28,6 +28,7 @@ from perpool.keeper.outbox import Event, Outbox
 
 CONFIRMATIONS = 5
 PATIENCE = 45
+NOW = 1_000_000
 POLICY = FeePolicy(max_fee=100 * GWEI, min_tip=GWEI // 10, max_tip=3 * GWEI)
 NOTED = "0x" + keccak(text="Noted(address,string,int256,(address,uint256))").hex()
 
@@ -61,7 +62,7 @@ class Stage:
     probe: Contract
     multicall: Contract
     folder: Path
-    now: int = 1_000_000
+    now: int = NOW
     outboxes: list[Outbox] = field(default_factory=list)
 
     @classmethod
@@ -259,7 +260,7 @@ def live_and_be_killed(
 
     Its `fate` is "plain", to be "reorganised" after two confirmations, or "replaced" when stuck.
     """
-    killer, now = Killer(kill_at), [0]
+    killer, now = Killer(kill_at), [NOW]
     chain = Chain.connect(ipc_path)
     probe, multicall = addresses
     outbox = open_outbox(
