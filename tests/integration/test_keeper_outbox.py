@@ -533,10 +533,15 @@ def test_step__no_success_while_nodes_differ_on_the_value(stage: Stage, proxy: R
 
 
 def test_step__a_lagging_node_does_not_hold_it_up(stage: Stage, proxy: RpcProxy) -> None:
-    stage.mine(20)
-    outbox = stage.outbox([stage.anvil.endpoint, proxy.url])
-    proxy.lag = 10
-    land(stage, outbox)
+    stage.chain.rpc("anvil_setBlockTimestampInterval", 30)
+    try:
+        stage.mine(20)
+        outbox = stage.outbox([stage.anvil.endpoint, proxy.url])
+        outbox.nodes._clock = lambda: stage.chain.timestamp
+        proxy.lag = 10
+        land(stage, outbox)
+    finally:
+        stage.chain.rpc("anvil_removeBlockTimestampInterval")
     assert outbox.journal.state(ADA) == "met"
 
 
