@@ -25,7 +25,7 @@ from perpool.bench import liquidator
 from perpool.bench.compare import write_json
 from perpool.build import repository_root
 from perpool.keeper import decide
-from perpool.keeper.contracts import function
+from perpool.keeper.chain.contracts import function
 from perpool.keeper.mailbox import Mailbox, Message, open_mailbox
 from perpool.keeper.model import (
     FundingFeed,

@@ -18,8 +18,11 @@ from perpool.chain import ChainError
 from perpool.cli import Commands, show_json, show_table
 from perpool.deployment import RecordError
 from perpool.history import HistoryError
-from perpool.keeper import status as view
-from perpool.keeper.build import (
+from perpool.keeper.chain.contracts import KeeperError
+from perpool.keeper.liquidator.follow import FollowError
+from perpool.keeper.mailbox import MailboxError
+from perpool.keeper.operation import status as view
+from perpool.keeper.operation.assembly import (
     Accounts,
     Keeper,
     Place,
@@ -29,16 +32,13 @@ from perpool.keeper.build import (
     read_record,
     strangers,
 )
-from perpool.keeper.config import KeeperConfig, load_config
-from perpool.keeper.contracts import KeeperError
-from perpool.keeper.journal import JournalError
-from perpool.keeper.liquidator.follow import FollowError
-from perpool.keeper.logs import configure_logs
-from perpool.keeper.mailbox import MailboxError
-from perpool.keeper.server import ServerError, StatusServer
+from perpool.keeper.operation.config import KeeperConfig, load_config
+from perpool.keeper.operation.logs import configure_logs
+from perpool.keeper.operation.server import ServerError, StatusServer
+from perpool.keeper.operation.survey import Finding, check_accounts, check_place, survey
 from perpool.keeper.signing import SignerError, keystore_password
 from perpool.keeper.sources import SourceError
-from perpool.keeper.survey import Finding, check_accounts, check_place, survey
+from perpool.keeper.transactions.journal import JournalError
 from perpool.settings import ConfigError
 
 ERRORS = (

@@ -16,16 +16,16 @@ from typing import Any
 from eth_account.signers.local import LocalAccount
 
 from perpool.deployment import Record
-from perpool.keeper.contracts import Contracts
-from perpool.keeper.journal import Journal
+from perpool.keeper.chain.contracts import Contracts
+from perpool.keeper.chain.nodes import Nodes
 from perpool.keeper.mailbox import open_mailbox
 from perpool.keeper.model import Action, Policy
-from perpool.keeper.nodes import Nodes
-from perpool.keeper.outbox import Outbox
 from perpool.keeper.reporter import Reporter
 from perpool.keeper.signing import KeyAccount
 from perpool.keeper.sources import Panel
 from perpool.keeper.submitter import Outcome, Submitter
+from perpool.keeper.transactions.journal import Journal
+from perpool.keeper.transactions.outbox import Outbox
 
 MINING = timedelta(seconds=10)
 """For a transaction to be mined on a local chain."""

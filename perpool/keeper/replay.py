@@ -21,14 +21,14 @@ from eth_utils import keccak, to_checksum_address
 
 from perpool.chain import Call
 from perpool.evm import Contract, Evm, Reverted
-from perpool.keeper.contracts import Contracts, MarketAddresses
-from perpool.keeper.journal import Intent, Parcel
+from perpool.keeper.chain.contracts import Contracts, MarketAddresses
+from perpool.keeper.chain.nodes import Head
 from perpool.keeper.mailbox import open_mailbox
 from perpool.keeper.model import Policy, ReportFunding
-from perpool.keeper.nodes import Head
 from perpool.keeper.reporter import Reporter
 from perpool.keeper.sources import Panel
 from perpool.keeper.submitter import Submitter
+from perpool.keeper.transactions.journal import Intent, Parcel
 from perpool.reference.oracle import FundingFeed
 from perpool.reports import RATE_UNIT_WAD, ordered, rate_units
 

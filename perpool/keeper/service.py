@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 import structlog
 
-from perpool.keeper.journal import JournalError
 from perpool.keeper.mailbox import MailboxError
-from perpool.keeper.metrics import Health, Metrics
+from perpool.keeper.operation.metrics import Health, Metrics
+from perpool.keeper.transactions.journal import JournalError
 
 
 class Role(Protocol):

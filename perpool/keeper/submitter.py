@@ -13,10 +13,9 @@ import structlog
 
 from perpool.evm import Reverted
 from perpool.keeper import decide
-from perpool.keeper.contracts import Contracts
-from perpool.keeper.journal import Intent, Parcel
+from perpool.keeper.chain.contracts import Contracts
+from perpool.keeper.chain.nodes import Head
 from perpool.keeper.mailbox import Lease, Mailbox, MailboxError, Message
-from perpool.keeper.metrics import Health, Metrics, publish_feeds
 from perpool.keeper.model import (
     Action,
     MarketState,
@@ -26,8 +25,9 @@ from perpool.keeper.model import (
     ReportPrice,
     SyncFunding,
 )
-from perpool.keeper.nodes import Head
+from perpool.keeper.operation.metrics import Health, Metrics, publish_feeds
 from perpool.keeper.rounds import Collector
+from perpool.keeper.transactions.journal import Intent, Parcel
 
 IDLE_SECONDS = 60
 """Age of the newest block past which a chain is taken to stand still until somebody sends."""
@@ -193,6 +193,10 @@ class Submitter:
             expires_at = self._expiry(passing, now - self._time(head, now))
             self.outbox.offer([parcel for _, parcel in passing], expires_at)
             self.outbox.step()
+            for _, parcel in passing:
+                if not any(self.outbox.knows(each) for each in parcel.intents):
+                    # it would have failed after all; not again before the next tick
+                    self._refused.update(parcel.intents)
         return Outcome(tuple(done), tuple(refused))
 
     def collect(self, time: int) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from perpool.keeper.journal import Journal, JournalError, Transaction
+from perpool.keeper.transactions.journal import Journal, JournalError, Transaction
 from tests.chaos.mortal import MOMENTS, live_and_die
 from tests.chaos.world import HEARTBEAT, Desk, World
 from tests.rpc_proxy import RpcProxy

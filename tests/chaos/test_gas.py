@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from perpool.keeper.fees import GWEI
-from perpool.keeper.journal import Transaction
+from perpool.keeper.transactions.fees import GWEI
+from perpool.keeper.transactions.journal import Transaction
 from tests.chaos.world import BLOCK, MAX_FEE, Desk, World, key
 from tests.rpc_proxy import RpcProxy
 

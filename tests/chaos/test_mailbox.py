@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import tenacity
 
-from perpool.keeper.contracts import Contracts
+from perpool.keeper.chain.contracts import Contracts
 from perpool.keeper.mailbox import Mailbox, Message
 from perpool.keeper.mailbox import redis as redis_mailbox
 from perpool.reports import pack_rates, sign_report

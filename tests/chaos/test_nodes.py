@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from perpool.keeper import endpoint
+from perpool.keeper.chain import endpoint
 from tests.chaos.world import MINUTE, Desk, World, figure
 from tests.rpc_proxy import RpcProxy
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from perpool.keeper.fees import GWEI
-from perpool.keeper.journal import Transaction
+from perpool.keeper.transactions.fees import GWEI
+from perpool.keeper.transactions.journal import Transaction
 from tests.chaos.world import BLOCK, Desk, World, key
 
 Record = Callable[[str, object], None]

@@ -33,19 +33,19 @@ from eth_utils import keccak
 from perpool.anvil import Anvil
 from perpool.chain import Chain, Contract
 from perpool.deployment import ChainSender, Deployment, Record, parse_config
-from perpool.keeper.contracts import Contracts, function
-from perpool.keeper.fees import GWEI, FeePolicy
-from perpool.keeper.journal import Journal
+from perpool.keeper.chain.contracts import Contracts, function
+from perpool.keeper.chain.nodes import Nodes
 from perpool.keeper.mailbox import Lease, Mailbox, open_lease, open_mailbox
 from perpool.keeper.mailbox.sqlite import SqliteLease
-from perpool.keeper.metrics import PREFIX, Metrics
 from perpool.keeper.model import Funding, Policy, Reading
-from perpool.keeper.nodes import Nodes
-from perpool.keeper.outbox import Event, Outbox
+from perpool.keeper.operation.metrics import PREFIX, Metrics
 from perpool.keeper.reporter import Reporter
 from perpool.keeper.signing import KeyAccount
 from perpool.keeper.sources import ExchangeVenue, Panel
 from perpool.keeper.submitter import Submitter
+from perpool.keeper.transactions.fees import GWEI, FeePolicy
+from perpool.keeper.transactions.journal import Journal
+from perpool.keeper.transactions.outbox import Event, Outbox
 from perpool.reports import rate_units, unpack_rates
 from tests.exchanges import StandIn
 

@@ -21,10 +21,10 @@ from eth_utils import keccak
 from perpool.anvil import Anvil
 from perpool.build import compile_contract
 from perpool.chain import Chain, Contract
-from perpool.keeper.fees import GWEI, FeePolicy
-from perpool.keeper.journal import Intent, Journal, Parcel
-from perpool.keeper.nodes import Head, Nodes
-from perpool.keeper.outbox import Event, Outbox
+from perpool.keeper.chain.nodes import Head, Nodes
+from perpool.keeper.transactions.fees import GWEI, FeePolicy
+from perpool.keeper.transactions.journal import Intent, Journal, Parcel
+from perpool.keeper.transactions.outbox import Event, Outbox
 
 CONFIRMATIONS = 5
 PATIENCE = 45

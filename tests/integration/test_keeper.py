@@ -17,10 +17,10 @@ from perpool.anvil import Anvil
 from perpool.chain import Chain, Contract
 from perpool.deployment import ChainSender, Deployment, Record, load_config
 from perpool.history import HOUR, Candle, MarketHistory, Settlement
-from perpool.keeper.contracts import Contracts, KeeperError
+from perpool.keeper.chain.contracts import Contracts, KeeperError
+from perpool.keeper.chain.nodes import Nodes
 from perpool.keeper.local import LocalKeeper
 from perpool.keeper.model import ObservePrice, ReportFunding, ReportPrice, SyncFunding
-from perpool.keeper.nodes import Nodes
 from perpool.keeper.sources import Panel, panel_of
 from perpool.keeper.submitter import Outcome
 from perpool.reference.oracle import FundingFeed

@@ -27,7 +27,7 @@ from perpool.anvil import Anvil
 from perpool.chain import Chain
 from perpool.deployment import ChainSender, Deployment, Record, load_config
 from perpool.keeper.cli import keeper
-from perpool.keeper.config import PREFIX
+from perpool.keeper.operation.config import PREFIX
 from tests.external_signer import ExternalSigner
 
 ROOT = Path(__file__).parents[2]

@@ -21,8 +21,8 @@ from perpool.abi import load_abi
 from perpool.anvil import Anvil
 from perpool.build import load_npm_artifact
 from perpool.chain import Contract
-from perpool.keeper import endpoint
-from perpool.keeper.journal import Journal
+from perpool.keeper.chain import endpoint
+from perpool.keeper.chain.nodes import Nodes, NodesError
 from perpool.keeper.liquidator.follow import Follower
 from perpool.keeper.liquidator.profit import Policy, Way
 from perpool.keeper.liquidator.role import (
@@ -33,10 +33,10 @@ from perpool.keeper.liquidator.role import (
     pools_of,
     read_back,
 )
-from perpool.keeper.metrics import Metrics
-from perpool.keeper.nodes import Nodes, NodesError
-from perpool.keeper.outbox import Outbox
+from perpool.keeper.operation.metrics import Metrics
 from perpool.keeper.signing import KeyAccount
+from perpool.keeper.transactions.journal import Journal
+from perpool.keeper.transactions.outbox import Outbox
 from tests.integration.market_on_anvil import FEE, AnvilMarket, key
 from tests.rpc_proxy import RpcProxy
 from tests.uniswap import PLENTY, V3_POOL, V3_ROUTER, ZERO_ADDRESS

@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 from perpool.anvil import Anvil
 from perpool.chain import Chain, Contract
 from perpool.evm import Reverted
-from perpool.keeper.fees import GWEI
-from perpool.keeper.nodes import Disagreement, Head, Nodes, NodesError
+from perpool.keeper.chain.nodes import Disagreement, Head, Nodes, NodesError
+from perpool.keeper.transactions.fees import GWEI
 from tests.integration.lane_on_anvil import key
 from tests.rpc_proxy import RpcProxy
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from perpool.anvil import Anvil
-from perpool.keeper.fees import GWEI, FeePolicy
-from perpool.keeper.journal import Intent, JournalError, Parcel
-from perpool.keeper.nodes import Disagreement, NodesError
-from perpool.keeper.outbox import Outbox
+from perpool.keeper.chain.nodes import Disagreement, NodesError
+from perpool.keeper.transactions.fees import GWEI, FeePolicy
+from perpool.keeper.transactions.journal import Intent, JournalError, Parcel
+from perpool.keeper.transactions.outbox import Outbox
 from tests.integration.lane_on_anvil import (
     CONFIRMATIONS,
     PATIENCE,

@@ -33,9 +33,9 @@ from perpool.abi import load_abi
 from perpool.build import Abi
 from perpool.chain import Call, ChainError
 from perpool.evm.codec import Event
-from perpool.keeper.contracts import bind, values
+from perpool.keeper.chain.contracts import bind, values
+from perpool.keeper.chain.nodes import Head
 from perpool.keeper.liquidator.index import Leg, Position, PositionIndex
-from perpool.keeper.nodes import Head
 
 CONTRACTS = {Leg.REVERSE: "ReversePool", Leg.FORWARD: "ForwardPool"}
 WHOSE = ("on_behalf", "borrower")

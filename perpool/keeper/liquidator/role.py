@@ -24,9 +24,9 @@ import structlog
 
 from perpool.deployment import Record
 from perpool.evm import Reverted
-from perpool.keeper.contracts import KeeperError, bind, value
-from perpool.keeper.contracts import values as all_values
-from perpool.keeper.journal import Intent, Parcel
+from perpool.keeper.chain.contracts import KeeperError, bind, value
+from perpool.keeper.chain.contracts import values as all_values
+from perpool.keeper.chain.nodes import Head
 from perpool.keeper.liquidator import follow
 from perpool.keeper.liquidator.follow import CONTRACTS, Follower
 from perpool.keeper.liquidator.index import Leg, Moment, Position, PositionIndex, values
@@ -41,8 +41,8 @@ from perpool.keeper.liquidator.profit import (
     terms_of,
 )
 from perpool.keeper.liquidator.trials import Attempt, Trials
-from perpool.keeper.metrics import Metrics
-from perpool.keeper.nodes import Head
+from perpool.keeper.operation.metrics import Metrics
+from perpool.keeper.transactions.journal import Intent, Parcel
 from perpool.reference.interest import LegParameters
 from perpool.reference.wad import WAD
 from perpool.uniswap import encode_v3_route, reverse_v3_route

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 from perpool.chain import Call
 from perpool.evm import Reverted
 from perpool.evm.codec import EventRegistry, canonical
-from perpool.keeper.batches import AGGREGATE, BATCH_CALLS
-from perpool.keeper.contracts import bind
+from perpool.keeper.chain.contracts import bind
+from perpool.keeper.chain.nodes import Head
 from perpool.keeper.liquidator.profit import Gain
-from perpool.keeper.nodes import Head
+from perpool.keeper.transactions.batches import AGGREGATE, BATCH_CALLS
 
 _REASONS = EventRegistry()
 

@@ -13,10 +13,10 @@ import structlog
 from click.testing import CliRunner, Result
 from eth_account import Account
 
-from perpool.keeper.build import open_accounts
+from perpool.keeper.chain.contracts import KeeperError
 from perpool.keeper.cli import keeper
-from perpool.keeper.config import PREFIX, load_config
-from perpool.keeper.contracts import KeeperError
+from perpool.keeper.operation.assembly import open_accounts
+from perpool.keeper.operation.config import PREFIX, load_config
 from perpool.keeper.signing import PASSWORD_VARIABLE
 
 KEY = Account.from_key(bytes([7]) * 32)

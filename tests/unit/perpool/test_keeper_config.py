@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from eth_account.hdaccount.mnemonic import Mnemonic
 
-from perpool.keeper.config import PREFIX, KeeperConfig, load_config, secret_lines
+from perpool.keeper.operation.config import PREFIX, KeeperConfig, load_config, secret_lines
 from perpool.keeper.sources import EXCHANGES
 from perpool.settings import ConfigError
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from perpool.keeper import decide
+from perpool.keeper.chain.nodes import Head
 from perpool.keeper.model import (
     FundingFeed,
     MarketState,
@@ -20,7 +21,6 @@ from perpool.keeper.model import (
     Subject,
     SyncFunding,
 )
-from perpool.keeper.nodes import Head
 from perpool.keeper.submitter import next_block_time
 
 NOW = 1_621_425_600

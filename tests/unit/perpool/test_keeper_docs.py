@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import types
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
@@ -17,11 +18,10 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-import perpool.keeper
 from perpool.cli import cli
-from perpool.keeper.config import PREFIX, KeeperConfig, load_config
-from perpool.keeper.metrics import FAILED, Metrics
-from perpool.keeper.metrics import PREFIX as METRIC
+from perpool.keeper.operation.config import PREFIX, KeeperConfig, load_config
+from perpool.keeper.operation.metrics import FAILED, Metrics
+from perpool.keeper.operation.metrics import PREFIX as METRIC
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -89,6 +89,7 @@ OTHER_WAYS = {
     "deployment": "network = ",
     "ether_feed": "ether_price = ",
     "markets": None,
+    "min_agreeing": None,
     "url": None,
     "max_rate": None,
     "name": None,
@@ -249,11 +250,12 @@ def test_commands__exist_with_their_options(line: str) -> None:
 # -- the package --
 
 
-def test_package__its_map_has_every_module_and_no_other() -> None:
-    folder = ROOT / "perpool" / "keeper"
+@pytest.mark.parametrize("package", ["", "chain", "operation", "transactions"])
+def test_package__its_map_has_every_module_and_no_other(package: str) -> None:
+    folder = ROOT / "perpool" / "keeper" / package
     modules = {each.name for each in folder.glob("*.py")} - {"__init__.py"}
     modules |= {f"{each.parent.name}/" for each in folder.glob("*/__init__.py")}
-    text = perpool.keeper.__doc__ or ""
+    text = import_module(f"perpool.keeper.{package}".rstrip(".")).__doc__ or ""
     assert set(re.findall(r"[a-z_]+(?:\.py|/(?= ))", text)) == modules
 
 

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perpool.keeper.fees import GWEI, FeePolicy, Fees, bumped, first, gas_limit, is_other_gas
+from perpool.keeper.transactions.fees import (
+    GWEI,
+    FeePolicy,
+    Fees,
+    bumped,
+    first,
+    gas_limit,
+    is_other_gas,
+)
 
 POLICY = FeePolicy(max_fee=100 * GWEI, min_tip=GWEI // 10, max_tip=3 * GWEI)
 amounts = st.integers(0, 200 * GWEI)

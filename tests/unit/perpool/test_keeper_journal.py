@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from perpool.keeper.fees import Fees
-from perpool.keeper.journal import (
+from perpool.keeper.transactions.fees import Fees
+from perpool.keeper.transactions.journal import (
     KEEP_SECONDS,
     Attempt,
     Intent,

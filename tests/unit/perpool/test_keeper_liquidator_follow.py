@@ -16,9 +16,9 @@ from perpool.build import Abi
 from perpool.chain import Call, ChainError
 from perpool.evm import Event, Reverted, Struct
 from perpool.evm.codec import checksum
+from perpool.keeper.chain.nodes import Head
 from perpool.keeper.liquidator.follow import CONTRACTS, Follower, FollowError, Progress
 from perpool.keeper.liquidator.index import Leg
-from perpool.keeper.nodes import Head
 
 REVERSE, FORWARD = checksum(b"\x01" * 20), checksum(b"\x02" * 20)
 POOLS = {REVERSE: Leg.REVERSE, FORWARD: Leg.FORWARD}

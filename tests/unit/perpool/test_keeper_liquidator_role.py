@@ -16,8 +16,8 @@ from perpool.build import Abi
 from perpool.chain import Call
 from perpool.deployment import Record
 from perpool.evm import Account, Contract, Event, Evm, Receipt, Reverted
-from perpool.keeper.contracts import KeeperError
-from perpool.keeper.journal import Intent, Parcel
+from perpool.keeper.chain.contracts import KeeperError
+from perpool.keeper.chain.nodes import Head
 from perpool.keeper.liquidator.follow import Follower
 from perpool.keeper.liquidator.index import Leg
 from perpool.keeper.liquidator.profit import SIZES, Policy, Way
@@ -30,8 +30,8 @@ from perpool.keeper.liquidator.role import (
     pools_of,
     read_back,
 )
-from perpool.keeper.metrics import Metrics
-from perpool.keeper.nodes import Head
+from perpool.keeper.operation.metrics import Metrics
+from perpool.keeper.transactions.journal import Intent, Parcel
 from perpool.uniswap import reverse_v3_route
 from tests.market import Market, deploy_market
 from tests.pools import calm

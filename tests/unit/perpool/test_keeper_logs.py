@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from perpool.keeper.logs import HIDDEN, Redaction, configure_logs
+from perpool.keeper.operation.logs import HIDDEN, Redaction, configure_logs
 
 KEY = "1f" * 32
 TRANSACTION = "0x" + "ab" * 32

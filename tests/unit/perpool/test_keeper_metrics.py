@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import Counter, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
-from perpool.keeper.metrics import PREFIX, Health, Metrics
+from perpool.keeper.operation.metrics import PREFIX, Health, Metrics
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 NOW = 1_700_000_000

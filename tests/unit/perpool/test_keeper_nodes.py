@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from perpool.keeper.endpoint import classify, name_endpoints
-from perpool.keeper.nodes import Nodes, NodesError, SendAnswer
+from perpool.keeper.chain.endpoint import classify, name_endpoints
+from perpool.keeper.chain.nodes import Nodes, NodesError, SendAnswer
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,9 @@ from structlog.testing import capture_logs
 
 from perpool.evm import Contract, Evm
 from perpool.keeper import decide
-from perpool.keeper.contracts import Contracts, MarketAddresses, bind
-from perpool.keeper.journal import Intent, JournalError, Parcel
+from perpool.keeper.chain.contracts import Contracts, MarketAddresses, bind
 from perpool.keeper.mailbox import Mailbox, MailboxError, Message, open_mailbox
 from perpool.keeper.mailbox.sqlite import SqliteMailbox
-from perpool.keeper.metrics import REFUSED
 from perpool.keeper.model import (
     Funding,
     LeftOut,
@@ -30,10 +28,12 @@ from perpool.keeper.model import (
     ReportFunding,
     ReportPrice,
 )
+from perpool.keeper.operation.metrics import REFUSED
 from perpool.keeper.replay import EvmOutbox, EvmReader, deploy_oracle, reporter_keys, token_of
 from perpool.keeper.reporter import CLAIMS, Reporter
 from perpool.keeper.signing import SignerError
 from perpool.keeper.submitter import Outcome, Submitter
+from perpool.keeper.transactions.journal import Intent, JournalError, Parcel
 from perpool.reports import Signature, ordered, sign_report, unpack_rates
 
 NOW = 1_700_000_040
@@ -812,6 +812,20 @@ def test_submitter__dry_run_says_once_that_an_observation_is_due(
         said += [(second, each["action"]) for each in logs if each["event"] == "would send"]
     # and again where it was not due meanwhile: somebody has sent it
     assert said == [(0, "ObservePrice"), (4, "ObservePrice")]
+
+
+def test_submitter__what_the_outbox_refuses_waits_for_the_next_tick(setting: Setting) -> None:
+    class Picky(Recorded):
+        def offer(self, parcels: Sequence[Parcel], expires_at: int | None) -> None:
+            self.told.append(tuple(each.to for each in parcels))
+
+    outbox = Picky(setting.evm)
+    setting.reporter(0, 1, 2).tick(NOW + 60)
+    submitter = setting.submitter(outbox)
+    submitter.tick(NOW + 60)
+    assert outbox.told == [(setting.feed.address,), (setting.oracle.address,)]
+    submitter.tick(NOW + 65)
+    assert len(outbox.told) == 4
 
 
 # -- reading back --

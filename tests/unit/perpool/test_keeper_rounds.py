@@ -12,8 +12,8 @@ from eth_account.signers.local import LocalAccount
 from perpool.keeper import rounds
 from perpool.keeper.mailbox import Message
 from perpool.keeper.model import Seats, Subject
+from perpool.keeper.operation.survey import CLAIMS, newest_signed
 from perpool.keeper.rounds import SKEW, SUBJECTS_A_REPORTER, Collector
-from perpool.keeper.survey import CLAIMS, newest_signed
 from perpool.reports import Domain, SignedReport, ordered, pack_rates, sign_report
 
 NOW = 1_700_000_000
@@ -256,7 +256,9 @@ def test_newest_signed__forgeries_and_times_to_come() -> None:
 
 def test_newest_signed__checks_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     checked = []
-    monkeypatch.setattr("perpool.keeper.survey.is_signed", lambda *each: checked.append(each))
+    monkeypatch.setattr(
+        "perpool.keeper.operation.survey.is_signed", lambda *each: checked.append(each)
+    )
     report = funding(0, 5).report
     messages = (
         Message(CHAIN, ORACLE, replace(report, observed_at=NOW - second)) for second in range(600)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from perpool.keeper.metrics import Health, Metrics
-from perpool.keeper.server import ServerError, StatusServer
+from perpool.keeper.operation.metrics import Health, Metrics
+from perpool.keeper.operation.server import ServerError, StatusServer
 
 ANYWHERE = ("127.0.0.1", 0)
 NOW = 1_700_000_000

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from perpool.keeper.status import (
+from perpool.keeper.operation.status import (
     Feed,
     Lease,
     Payer,

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from perpool.keeper.chain.nodes import Head, NodesError
 from perpool.keeper.mailbox import LeaseState, MailboxError
-from perpool.keeper.metrics import Health, Metrics
 from perpool.keeper.model import FundingFeed, MarketState, PriceRound
-from perpool.keeper.nodes import Head, NodesError
-from perpool.keeper.watch import Watch
+from perpool.keeper.operation.metrics import Health, Metrics
+from perpool.keeper.operation.watch import Watch
 
 NOW = 1_700_000_000
 HEAD = Head(7, "0x" + 64 * "0", NOW, 1)

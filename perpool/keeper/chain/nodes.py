@@ -40,7 +40,7 @@ from perpool.build import Abi
 from perpool.chain import Call, ChainError
 from perpool.evm import Reverted
 from perpool.evm.codec import Event, EventRegistry
-from perpool.keeper.endpoint import (
+from perpool.keeper.chain.endpoint import (
     ANSWERS,
     Connection,
     Endpoint,
@@ -51,7 +51,7 @@ from perpool.keeper.endpoint import (
     Silence,
     name_endpoints,
 )
-from perpool.keeper.metrics import Metrics
+from perpool.keeper.operation.metrics import Metrics
 
 __all__ = ["Disagreement", "Head", "Nodes", "NodesError", "Receipt", "SendAnswer"]
 
@@ -229,9 +229,19 @@ class Nodes:
     # -- sending --
 
     def estimate(self, to: str, data: bytes, sender: str) -> int:
-        """Gas that a transaction would need now. Raises Reverted where it would fail."""
+        """Gas that a transaction would need now. Raises Reverted where it would fail.
+
+        What fails on the newest block is tried on the one to come: on a chain that has stood still
+        the newest is of long ago, and a round of now is from its future.
+        """
         message = {"from": sender, "to": to, "data": "0x" + data.hex()}
-        outcomes = self._ask(lambda node: int(node.rpc("eth_estimateGas", message, "latest"), 16))
+        try:
+            return self._estimate(message, "latest")
+        except Reverted:
+            return self._estimate(message, "pending")
+
+    def _estimate(self, message: dict[str, str], block: str) -> int:
+        outcomes = self._ask(lambda node: int(node.rpc("eth_estimateGas", message, block), 16))
         failed = [said for _, said in outcomes if isinstance(said, Reverted)]
         found = sorted(said for _, said in outcomes if isinstance(said, int))
         if len(failed) > len(found):

@@ -12,7 +12,7 @@ from perpool.chain import Call
 from perpool.deployment import Record
 from perpool.evm import Reverted
 from perpool.evm.codec import FunctionAbi, canonical
-from perpool.keeper.journal import Intent, Parcel
+from perpool.keeper.chain.nodes import Head
 from perpool.keeper.model import (
     FundingFeed,
     MarketState,
@@ -25,7 +25,7 @@ from perpool.keeper.model import (
     Subject,
     SyncFunding,
 )
-from perpool.keeper.nodes import Head
+from perpool.keeper.transactions.journal import Intent, Parcel
 from perpool.reports import MAX_TOKENS, RATE_UNIT_WAD, Domain, funding_round, price_round
 
 SEATS_AGE = 300

@@ -33,7 +33,7 @@ from typing import IO, Literal
 
 from perpool.chain import Call
 from perpool.evm.codec import canonical
-from perpool.keeper.fees import Fees
+from perpool.keeper.transactions.fees import Fees
 
 KEEP_SECONDS = 14 * 86_400
 """How long final rows are kept."""

@@ -27,7 +27,7 @@ from perpool.chain import Call, Chain, ChainError
 from perpool.chain import Receipt as ChainReceipt
 from perpool.evm import Reverted
 from perpool.evm.codec import EventRegistry
-from perpool.keeper.metrics import Metrics
+from perpool.keeper.operation.metrics import Metrics
 
 BATCH = 100
 """Requests in one message; public nodes refuse large batches."""

@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from perpool.keeper.fees import FeePolicy, Fees, bumped, first
-from perpool.keeper.journal import Mined, Transaction
+from perpool.keeper.transactions.fees import FeePolicy, Fees, bumped, first
+from perpool.keeper.transactions.journal import Mined, Transaction
 
 
 @dataclass(frozen=True, slots=True)

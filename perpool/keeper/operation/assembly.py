@@ -25,16 +25,8 @@ import structlog
 from perpool.chain import Chain
 from perpool.deployment import Record
 from perpool.deployment.config import LOCAL_CHAINS
-from perpool.keeper.config import (
-    HISTORY,
-    KeeperConfig,
-    LaneSection,
-    LiquidatorSection,
-    ReporterSection,
-)
-from perpool.keeper.contracts import Contracts, KeeperError
-from perpool.keeper.fees import FeePolicy
-from perpool.keeper.journal import Intent, Journal
+from perpool.keeper.chain.contracts import Contracts, KeeperError
+from perpool.keeper.chain.nodes import Head, Nodes
 from perpool.keeper.liquidator.follow import Follower
 from perpool.keeper.liquidator.profit import Policy as LiquidatorPolicy
 from perpool.keeper.liquidator.role import (
@@ -45,10 +37,16 @@ from perpool.keeper.liquidator.role import (
     read_back,
 )
 from perpool.keeper.mailbox import Lease, Mailbox, MailboxError, open_lease, open_mailbox
-from perpool.keeper.metrics import Health, Metrics
 from perpool.keeper.model import Policy
-from perpool.keeper.nodes import Head, Nodes
-from perpool.keeper.outbox import Outbox
+from perpool.keeper.operation.config import (
+    HISTORY,
+    KeeperConfig,
+    LaneSection,
+    LiquidatorSection,
+    ReporterSection,
+)
+from perpool.keeper.operation.metrics import Health, Metrics
+from perpool.keeper.operation.watch import Watch
 from perpool.keeper.reporter import Reporter
 from perpool.keeper.service import Duty, Service
 from perpool.keeper.signing import Account, open_account
@@ -61,7 +59,9 @@ from perpool.keeper.sources import (
     synthetic_panel,
 )
 from perpool.keeper.submitter import IDLE_SECONDS, Submitter
-from perpool.keeper.watch import Watch
+from perpool.keeper.transactions.fees import FeePolicy
+from perpool.keeper.transactions.journal import Intent, Journal
+from perpool.keeper.transactions.outbox import Outbox
 
 JOURNAL = "journal.db"
 ACCOUNTS = "accounts.db"

@@ -16,8 +16,11 @@ from decimal import Decimal
 from typing import TypeVar
 
 from perpool.chain import ChainError
-from perpool.keeper import status
-from perpool.keeper.build import (
+from perpool.keeper.chain.contracts import KeeperError
+from perpool.keeper.mailbox import MailboxError, Message, everything
+from perpool.keeper.model import MarketState, Policy, Seats
+from perpool.keeper.operation import status
+from perpool.keeper.operation.assembly import (
     JOURNAL,
     Accounts,
     Place,
@@ -26,13 +29,10 @@ from perpool.keeper.build import (
     strangers,
     system_clock,
 )
-from perpool.keeper.config import KeeperConfig
-from perpool.keeper.contracts import KeeperError
-from perpool.keeper.journal import Journal, JournalError, Transaction
-from perpool.keeper.mailbox import MailboxError, Message, everything
-from perpool.keeper.model import MarketState, Policy, Seats
+from perpool.keeper.operation.config import KeeperConfig
 from perpool.keeper.rounds import SKEW, is_signed
 from perpool.keeper.signing import ExternalAccount, SignerError, account_address
+from perpool.keeper.transactions.journal import Journal, JournalError, Transaction
 from perpool.reports import Domain, sign_report
 
 LEGS = ("reverse", "forward")

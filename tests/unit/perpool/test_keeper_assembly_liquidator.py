@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from perpool.deployment import Record
-from perpool.keeper import build
-from perpool.keeper.config import LiquidatorSection
 from perpool.keeper.liquidator.profit import Policy
 from perpool.keeper.liquidator.role import Ether, LiquidatorRole
-from perpool.keeper.metrics import Metrics
+from perpool.keeper.operation import assembly
+from perpool.keeper.operation.config import LiquidatorSection
+from perpool.keeper.operation.metrics import Metrics
 
 MARKETS = ("ADA", "XRP")
 
@@ -23,7 +23,7 @@ MARKETS = ("ADA", "XRP")
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A deployment of two markets in blocks 30 and 40, its oracles and tokens before them."""
-    monkeypatch.setattr(build, "pools_of", lambda nodes, record, symbols: [])
+    monkeypatch.setattr(assembly, "pools_of", lambda nodes, record, symbols: [])
     record = Record(tmp_path / "record.json", "local", 1)
     record.contracts["USDT"] = {"address": "", "block": 3}
     for symbol, block in zip(MARKETS, (30, 40), strict=True):
@@ -43,12 +43,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def liquidator(place: Any, lane: Any = None, **settings: Any) -> LiquidatorRole:
     section = LiquidatorSection(account="keystore:key.json", **{"ether_price": 2500} | settings)
-    return build._liquidator(place, section, "0x" + 40 * "1", lane)
+    return assembly._liquidator(place, section, "0x" + 40 * "1", lane)
 
 
 def test_accounts__in_a_file(place: Any) -> None:
     liquidator(place, lane=SimpleNamespace())
-    assert (place.config.state_folder / build.ACCOUNTS).exists()
+    assert (place.config.state_folder / assembly.ACCOUNTS).exists()
 
 
 def test_accounts__in_memory_in_a_dry_run(place: Any) -> None:

@@ -33,10 +33,12 @@ from eth_utils.crypto import keccak
 from perpool.chain import Call, ChainError
 from perpool.evm import Reverted
 from perpool.evm.codec import EventRegistry, canonical
-from perpool.keeper.announcement import SUBMITTED, read_note, write_note
-from perpool.keeper.batches import AGGREGATE, choose, compose
-from perpool.keeper.fees import FeePolicy, Fees, gas_limit, is_other_gas
-from perpool.keeper.journal import (
+from perpool.keeper.chain.nodes import Head, Nodes
+from perpool.keeper.operation.metrics import Metrics
+from perpool.keeper.transactions.announcement import SUBMITTED, read_note, write_note
+from perpool.keeper.transactions.batches import AGGREGATE, choose, compose
+from perpool.keeper.transactions.fees import FeePolicy, Fees, gas_limit, is_other_gas
+from perpool.keeper.transactions.journal import (
     Attempt,
     Intent,
     Journal,
@@ -45,9 +47,7 @@ from perpool.keeper.journal import (
     Parcel,
     Transaction,
 )
-from perpool.keeper.metrics import Metrics
-from perpool.keeper.nodes import Head, Nodes
-from perpool.keeper.steps import (
+from perpool.keeper.transactions.steps import (
     Abandon,
     Displace,
     Fill,

@@ -1,0 +1,11 @@
+"""What an operator has to do with.
+
+config.py        keeper.toml
+assembly.py      from a configuration to roles
+watch.py         the role that looks after nodes, lease, ether and feeds
+metrics.py       figures and health
+server.py        /metrics and /healthz
+logs.py          structured, without secrets
+survey.py        what `status` and `check` find out
+status.py        how `status` shows it
+"""

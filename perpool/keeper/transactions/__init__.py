@@ -1,0 +1,9 @@
+"""Transactions of one account, one in flight at a time.
+
+outbox.py        from the plan to the value read back
+journal.py       on disk before it is done
+steps.py         what to do next with one; pure
+fees.py          what to pay for it; pure
+batches.py       several calls in one
+announcement.py  what is in flight, for a standby
+"""
