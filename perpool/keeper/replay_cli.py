@@ -51,7 +51,7 @@ MEDIAN, AVERAGE = "#b9c0cc", "#1aa08f"
 @click.option(
     "--plot",
     type=click.Path(path_type=Path),
-    default=Path("build/keeper/replay.html"),
+    default=Path("build/replay/keeper.html"),
     show_default=True,
     help="Page to write.",
 )
@@ -86,13 +86,19 @@ def replay(  # noqa: PLR0917 - one for each option
         least = min_venues or min(3, len(panel.venues))
         player = Replay(panel, markets, start, end, min_venues=least)
         play(player, console)
+        if not any(each.times for each in player.records.values()):
+            raise HistoryError(
+                f"no round between {iso(start)} and {iso(end)}: at no time {least} venues had a "
+                "value; choose other days, or --min-venues"
+            )
     except (HistoryError, ReplayError, BuildError) as error:
         raise click.ClickException(str(error)) from error
     console.print(table(player.records))
     console.print(
-        f"{iso(start)} to {iso(end)}: {player.steps:,} hours, {len(panel.venues)} venues, medians "
-        f"of {least} at least; {player.outbox.gas_used:,} gas. The chain's averages equal the "
-        "reference model's to the unit."
+        f"{iso(start)} to {iso(end)}: {player.steps:,} hours; venues: "
+        f"{', '.join(each.name for each in panel.venues)}, at least {least} for a median; "
+        f"{player.outbox.gas_used:,} gas. The chain's averages equal the reference model's to the "
+        "unit."
     )
     plot.parent.mkdir(parents=True, exist_ok=True)
     figure(player.records).write_html(plot, include_plotlyjs=True)

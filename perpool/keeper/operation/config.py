@@ -86,8 +86,12 @@ def _account(value: str) -> str:
     return value
 
 
+HOST_AND_PORT = re.compile(r"(?!\.{0,2}/)[\w.-]*[\w-]:\d{1,5}(/\d*)?")
+"""What is meant for a URL, and would be taken for a path."""
+
+
 def _endpoint(value: str) -> str:
-    if "://" in value:
+    if "://" in value or HOST_AND_PORT.fullmatch(value):
         return _http_url(value)
     return str(Path(value).expanduser())
 
@@ -103,6 +107,8 @@ def _store(value: str) -> str:
     scheme, found, _ = value.partition("://")
     if found and scheme not in ("sqlite", "redis", "rediss"):
         raise ValueError('write a path, "sqlite:///path", "redis://..." or "rediss://..."')
+    if HOST_AND_PORT.fullmatch(value):
+        raise ValueError('write "redis://host:port/0" for a server, "./path" for a file')
     return value
 
 

@@ -324,6 +324,8 @@ listen = "9464"
         ),
         (REPORTER + '[http]\nlisten = "127.0.0.1:99999"', "8: http.listen: write an address"),
         (REPORTER + "[mailbox]\nurl = 'mysql://x'", "8: mailbox.url: write a path"),
+        (REPORTER + "[mailbox]\nurl = '10.0.0.5:6379'", '8: mailbox.url: write "redis://host:port'),
+        (REPORTER + "[mailbox]\nurl = 'redis.example.org:6379/0'", "8: mailbox.url: write"),
     ],
 )
 def test_faults__one(path: Path, text: str, expected: str) -> None:
