@@ -25,5 +25,5 @@ All of it in small:
     replay.py        recorded history on an in-process chain
     replay_cli.py    `perpool keeper replay`
 
-`model.py` has the plain values that all of them share.
+`model.py` has the plain values that all of them share, `database.py` what their files do.
 """

@@ -35,6 +35,7 @@ from perpool.chain import Call, ChainError
 from perpool.evm.codec import Event
 from perpool.keeper.chain.contracts import bind, values
 from perpool.keeper.chain.nodes import Head
+from perpool.keeper.database import transaction
 from perpool.keeper.liquidator.index import Leg, Position, PositionIndex
 
 CONTRACTS = {Leg.REVERSE: "ReversePool", Leg.FORWARD: "ForwardPool"}
@@ -385,15 +386,8 @@ class _Store:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._faults():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+        with self._faults(), transaction(self._db) as db:
+            yield db
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:

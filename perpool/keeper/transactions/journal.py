@@ -33,6 +33,7 @@ from typing import IO, Literal
 
 from perpool.chain import Call
 from perpool.evm.codec import canonical
+from perpool.keeper.database import transaction
 from perpool.keeper.transactions.fees import Fees
 
 KEEP_SECONDS = 14 * 86_400
@@ -604,15 +605,8 @@ class Journal:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._mutex, self._faults():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+        with self._mutex, self._faults(), transaction(self._db) as db:
+            yield db
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
