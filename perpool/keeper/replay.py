@@ -103,6 +103,7 @@ class EvmOutbox:
     def __init__(self, evm: Evm) -> None:
         self.evm = evm
         self.sent: set[Intent] = set()
+        self.refused: list[tuple[Parcel, str]] = []
         self.gas_used = 0
 
     def offer(self, parcels: Sequence[Parcel], expires_at: int | None) -> None:
@@ -112,6 +113,9 @@ class EvmOutbox:
 
     def knows(self, intent: Intent) -> bool:
         return intent in self.sent
+
+    def refuse(self, parcel: Parcel, reason: str) -> None:
+        self.refused.append((parcel, reason))
 
     def step(self) -> None:
         """Nothing is ever under way."""

@@ -60,6 +60,9 @@ class Lane(Protocol):
     def knows(self, intent: Intent) -> bool:
         """Whether it is under way or done."""
 
+    def refuse(self, parcel: Parcel, reason: str) -> None:
+        """Keep in mind that it was tried and would fail."""
+
     def step(self) -> object:
         """Go on with what is under way."""
 
@@ -131,8 +134,8 @@ class Submitter:
         self._began = 0
         self._refused: set[Intent] = set()
         """By the chain, in this tick."""
-        self._said: set[Intent] = set()
-        """Refused and logged last."""
+        self._said: set[tuple[str, ...]] = set()
+        """Refused and logged, of what is still due."""
         self._rehearsed: set[tuple[str, ...]] = set()
         """Logged in a dry run, of what is still due."""
         self._renewed = False
@@ -277,7 +280,9 @@ class Submitter:
         fresh = [each for each in reports if self._is_new(each)]
         upkeep = decide.upkeep(states, time) if self.sync else []
         # what is no longer due is news when it is due again
-        self._rehearsed &= {key for each in (*reports, *upkeep) for key in self._keys(each)}
+        due = {key for each in (*reports, *upkeep) for key in self._keys(each)}
+        self._rehearsed &= due
+        self._said &= due
         small = [each for each in upkeep if self._is_new(each)]
         prices: list[Action] = [each for each in fresh if isinstance(each, ReportPrice)]
         funding: list[Action] = [each for each in fresh if isinstance(each, ReportFunding)]
@@ -319,10 +324,13 @@ class Submitter:
             # reporters may have changed
             self.contracts.forget_seats()
             self._refused.update(parcel.intents)
-            if self._said.isdisjoint(parcel.intents):
-                self._said = set(parcel.intents)
+            keys = self._keys(action)
+            if self._said.isdisjoint(keys):
+                self._said |= keys
                 self.metrics.rounds.labels(parcel.intents[0].kind, "refused").inc()
                 self.log.error("refused by the chain", reason=str(answer), **facts(action))
+                if self.outbox is not None:
+                    self.outbox.refuse(parcel, f"it would fail: {answer}")
         return passing
 
     def _parcel(self, action: Action) -> Parcel:

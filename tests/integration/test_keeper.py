@@ -200,6 +200,8 @@ def test_round__one_refusal_does_not_stop_the_rest(setting: Setting) -> None:
         others = ordered(anvil_key(index).address for index in range(4, 9))
         setting.feed.set_reporters(others, 3, sender=anvil_key(0))
         outcome = keeper.round()
+        [entry] = [each for each in keeper.journal.recent(9) if each.state == "refused"]
+    assert entry.reason == "it would fail: unknown or repeated signer"
     [(refused, reason)] = outcome.refused
     assert isinstance(refused, ReportPrice)
     assert reason == "unknown or repeated signer"

@@ -12,7 +12,8 @@ between any two of them, and what is on disk is true: nothing reaches a node tha
 
 A transaction is `planned`, then `sent` from its first attempt on, `mined` once it has a receipt, or
 `displaced` when another took its nonce. These are open: a reorganisation may lead back from each.
-`done`, `failed` and `abandoned` are final, and deleted after `KEEP_SECONDS`.
+`done`, `failed`, `abandoned` and `refused`, which would have failed and was never sent, are final,
+and deleted after `KEEP_SECONDS`.
 
 An intent is `open`; `met` or `unmet` by the transaction as it was mined; in the end `done`,
 `failed` or `abandoned`. Unless it is `failed` or `abandoned`, the lane cannot plan it again: the
@@ -156,7 +157,7 @@ class Mined:
     success: bool
 
 
-State = Literal["planned", "sent", "mined", "displaced", "done", "failed", "abandoned"]
+State = Literal["planned", "sent", "mined", "displaced", "done", "failed", "abandoned", "refused"]
 
 
 @dataclass(frozen=True)
@@ -226,10 +227,14 @@ class Journal:
             if row is None:
                 db.execute("INSERT INTO chain VALUES (?)", (chain,))
             elif row[0] != chain:
-                raise JournalError(
-                    f"{self.path} is the journal of another chain, or of a local one that was "
-                    "started anew: name another file"
-                )
+                raise JournalError(self._of_another_chain())
+
+    def check(self, chain: str) -> None:
+        """Raises JournalError where it belongs to another chain."""
+        with self._reading() as db:
+            row = db.execute("SELECT identity FROM chain").fetchone()
+        if row is not None and row[0] != chain:
+            raise JournalError(self._of_another_chain())
 
     # -- the life of a transaction --
 
@@ -312,7 +317,7 @@ class Journal:
             db.execute(
                 "UPDATE OR IGNORE intents SET state = CASE WHEN value = '' AND "
                 "(SELECT adopted FROM transactions WHERE id = owner) THEN 'abandoned' ELSE 'met' "
-                "END WHERE owner = ? AND parcel IS NOT NULL",
+                "END WHERE owner = ?",
                 (number,),
             )
             for each in unmet:
@@ -341,7 +346,7 @@ class Journal:
             )
             db.execute(
                 "UPDATE intents SET state = CASE state WHEN 'met' THEN 'done' ELSE 'failed' END "
-                "WHERE owner = ? AND parcel IS NOT NULL",
+                "WHERE owner = ?",
                 (number,),
             )
             self._prune(now)
@@ -350,18 +355,26 @@ class Journal:
         """It will not be mined; its intents may be planned again."""
         self._move(number, "abandoned", intents="abandoned", reason=reason, now=now)
 
-    def trim(self, number: int, parcel: Parcel, reason: str) -> None:
-        """Take a parcel that would fail out of a planned transaction."""
+    def refuse(self, number: int, reason: str, now: int) -> None:
+        """It would fail, and is not sent; its intents may be planned again."""
+        self._move(number, "refused", intents="abandoned", reason=reason, now=now)
+
+    def trim(self, number: int, parcel: Parcel, reason: str, now: int) -> None:
+        """Take a parcel that would fail out of a planned transaction; it is refused by itself."""
         with self._writing() as db:
             [row] = db.execute(
                 "SELECT id FROM parcels WHERE owner = ? AND target = ? AND data = ?",
                 (number, parcel.to, parcel.data),
             ).fetchone()
+            refused = self._insert("refused", None, now)
             db.execute(
-                "UPDATE intents SET state = 'abandoned', parcel = NULL WHERE parcel = ?", (row,)
+                "UPDATE transactions SET reason = ?, settled_at = ? WHERE id = ?",
+                (reason, now, refused),
             )
-            db.execute("DELETE FROM parcels WHERE id = ?", (row,))
-            db.execute("UPDATE transactions SET reason = ? WHERE id = ?", (reason, number))
+            db.execute("UPDATE parcels SET owner = ? WHERE id = ?", (refused, row))
+            db.execute(
+                "UPDATE intents SET owner = ?, state = 'abandoned' WHERE parcel = ?", (refused, row)
+            )
 
     def revive(self, sender: str, nonce: int) -> list[Transaction]:
         """Reopen what was taken to be final with this nonce or a later one.
@@ -483,10 +496,7 @@ class Journal:
                 (state, block, reason, now, number),
             )
             # one that has failed may have been planned again in the meantime, and stays there
-            db.execute(
-                "UPDATE OR IGNORE intents SET state = ? WHERE owner = ? AND parcel IS NOT NULL",
-                (intents, number),
-            )
+            db.execute("UPDATE OR IGNORE intents SET state = ? WHERE owner = ?", (intents, number))
             if now is not None:
                 self._prune(now)
 
@@ -625,6 +635,12 @@ class Journal:
                 f"{self.path} cannot be used ({said}): is the disk full, or is it somebody "
                 "else's file? Nothing is sent until it can be written"
             ) from None
+
+    def _of_another_chain(self) -> str:
+        return (
+            f"{self.path} is of another chain: where a local one was started anew remove the folder "
+            f"{self.path.parent}, else name another as `state`"
+        )
 
     def _damaged(self, said: str) -> str:
         return (

@@ -119,13 +119,23 @@ class Wallet(Protocol):
         """The signed transaction, as it is broadcast, and its hash."""
 
 
+def identity(nodes: Nodes, anchor: int = 0) -> str | None:
+    """What a journal is bound to: the chain with the hash of a block, None where it is not there.
+
+    The genesis is enough on public chains. Local ones that are started for one time, one after the
+    other, have the same; the block of a deployment tells them apart.
+    """
+    block_hash = nodes.block_hash(anchor)
+    return None if block_hash is None else f"{nodes.chain_id} {block_hash}"
+
+
 class Outbox:
     """One lane: transactions of one account, one in flight at a time.
 
     `unmet` reads back which intents the chain does not show at a block. `multicall` None sends one
     parcel at a time. `announce` is called with a note on what is in flight before any of it is
     broadcast; it raises where the lane is not ours any more. Only intents of `kinds` are adopted.
-    Times are unix seconds of `clock`.
+    `anchor` is the block by whose hash the chain is known again. Times are unix seconds of `clock`.
     """
 
     def __init__(
@@ -144,6 +154,7 @@ class Outbox:
         metrics: Metrics | None = None,
         announce: Callable[[str], None] | None = None,
         kinds: Collection[str] = SUBMITTED,
+        anchor: int = 0,
     ) -> None:
         self.nodes = nodes
         self.journal = journal
@@ -156,6 +167,7 @@ class Outbox:
         self._unmet = unmet
         self._announce = announce
         self._kinds = kinds
+        self._anchor = anchor
         self._announced: str | None = None
         self._last: Event | None = None
         self._bound = False
@@ -194,6 +206,12 @@ class Outbox:
                 if expires_at is None:
                     expires_at = now + _EXPIRY_SECONDS
                 self.journal.plan(chosen, expires_at, now)
+
+    def refuse(self, parcel: Parcel, reason: str) -> None:
+        """Enter what was tried and would fail, and so is not offered."""
+        with self._mutex, self._counting():
+            planned = self.journal.plan([parcel], None, self.clock())
+            self.journal.refuse(planned.id, reason, self.clock())
 
     def step(self) -> list[Event]:
         """Bring everything that is open as far as it will go now."""
@@ -248,6 +266,14 @@ class Outbox:
                 self._note(events, "adopted", adopted)
         return events
 
+    def bind(self) -> None:
+        """See that the journal is of this chain, which its nonces are of. Raises JournalError."""
+        if not self._bound:
+            chain = identity(self.nodes, self._anchor)
+            if chain is not None:
+                self.journal.bind(chain)
+            self._bound = True
+
     # -- going on --
 
     def _go(self, *, sending: bool) -> list[Event]:
@@ -256,7 +282,7 @@ class Outbox:
         held = False
         with self._mutex, self._counting():
             head = self.nodes.head()
-            self._bind()
+            self.bind()
             self._revive(head, events)
             for each in self.journal.open():
                 try:
@@ -278,14 +304,6 @@ class Outbox:
         if problem is not None:
             raise problem
         return events
-
-    def _bind(self) -> None:
-        """See that the journal is of this chain, which its nonces are of."""
-        if not self._bound:
-            genesis = self.nodes.block_hash(0)
-            if genesis is not None:
-                self.journal.bind(f"{self.nodes.chain_id} {genesis}")
-            self._bound = True
 
     def _revive(self, head: Head, events: list[Event]) -> None:
         """Reopen what a reorganisation undid that went deeper than our confirmations."""
@@ -476,11 +494,11 @@ class Outbox:
                 failing = self._failing(transaction.parcels)
                 if not 0 < len(failing) < len(transaction.parcels):
                     reason = f"it would fail: {error}"
-                    self.journal.abandon(transaction.id, reason, self.clock())
+                    self.journal.refuse(transaction.id, reason, self.clock())
                     self._note(events, "refused", transaction, reason=reason)
                     return None
             for parcel, reason in failing:
-                self.journal.trim(transaction.id, parcel, reason)
+                self.journal.trim(transaction.id, parcel, reason, self.clock())
                 self._note(events, "refused", transaction, intents=parcel.intents, reason=reason)
             transaction = self.journal.get(transaction.id)
 

@@ -223,16 +223,28 @@ def test_revive__an_intent_that_is_planned_again_stays_there(journal: Journal) -
 
 def test_trim(journal: Journal) -> None:
     planned = journal.plan([parcel("ADA"), parcel("BTC"), parcel("ETH")], None, NOW)
-    journal.trim(planned.id, parcel("BTC"), "it would fail")
+    journal.trim(planned.id, parcel("BTC"), "it would fail", NOW)
     found = journal.get(planned.id)
     assert [each.subject for each in found.intents] == ["ADA", "ETH"]
     assert [each.data for each in found.parcels] == [b"ADA", b"ETH"]
-    assert journal.state(Intent("price", "BTC", 1)) == "abandoned"
+    [refused] = [each for each in journal.recent(2) if each.id != planned.id]
+    assert (refused.state, refused.reason, refused.is_final) == ("refused", "it would fail", True)
+    assert refused.parcels == (parcel("BTC"),)
+    assert not journal.knows(Intent("price", "BTC", 1))
+
+
+def test_refuse(journal: Journal) -> None:
+    planned = journal.plan([parcel("ADA")], None, NOW)
+    journal.refuse(planned.id, "it would fail", NOW)
+    found = journal.get(planned.id)
+    assert (found.state, found.reason, found.is_final) == ("refused", "it would fail", True)
+    assert journal.open() == []
+    journal.plan([parcel("ADA")], None, NOW)
 
 
 def test_trim__what_was_taken_out_is_not_done_with_the_rest(journal: Journal) -> None:
     planned = journal.plan([parcel("ADA"), parcel("BTC")], None, NOW)
-    journal.trim(planned.id, parcel("BTC"), "it would fail")
+    journal.trim(planned.id, parcel("BTC"), "it would fail", NOW)
     journal.attempt(planned.id, attempt(1), sender=ME, nonce=0, gas=21_000)
     transaction = journal.get(planned.id)
     journal.mined(planned.id, mined(transaction))
@@ -303,8 +315,14 @@ def test_prune__final_rows_after_their_time(journal: Journal) -> None:
 def test_bind__one_chain_for_good(journal: Journal) -> None:
     journal.bind("31337 0xaa")
     journal.bind("31337 0xaa")
-    with pytest.raises(JournalError, match="journal of another chain"):
-        journal.bind("31337 0xbb")
+    journal.check("31337 0xaa")
+    for look in (journal.bind, journal.check):
+        with pytest.raises(JournalError, match=f"remove the folder {journal.path.parent}, else"):
+            look("31337 0xbb")
+
+
+def test_check__one_that_is_not_bound_yet(journal: Journal) -> None:
+    journal.check("31337 0xaa")
 
 
 def test_open__again_with_all_that_was_in_it(tmp_path: Path) -> None:

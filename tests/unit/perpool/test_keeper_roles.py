@@ -418,6 +418,9 @@ def test_submitter__refused_by_the_chain(setting: Setting) -> None:
     [(action, reason)] = outcome.refused
     assert isinstance(action, ReportFunding)
     assert reason == "unknown or repeated signer"
+    [(parcel, why)] = submitter.outbox.refused
+    assert [each.kind for each in parcel.intents] == ["funding"] * 2
+    assert why == "it would fail: unknown or repeated signer"
     # it has read the new ones now, to whom these reports are a stranger's
     assert submitter.tick(NOW + 85) == Outcome()
 
