@@ -10,15 +10,15 @@
 @dev ASSUMPTIONS
      None on pool, adapter, route or tokens: the caller names them all, and each may be hostile. There is nothing here
      for them to take:
-       - between calls nothing is held and nobody may spend anything. Tokens sent here by mistake belong to the next
-         call that moves them; there is nothing to get them back with, and nobody to ask.
+       - between calls nothing is held and nobody may spend anything. Tokens sent here by mistake stay for ever: no call
+         sells, pays with or counts what lay here before it, so that nobody can make a liquidation look as if it paid.
        - within a call everything was freed by it. The lock keeps a second call out, and the callback is open once, to the
          one pool that the call is for.
        - no account allows anything to this contract, and it makes no call of others' choosing: their addresses, but our
          functions. The adapter is handed its input and has no allowance.
      What the pool says is asked once, before it is called, so that it cannot name one token to be approved and
      another to be cleared.
-     The profit is what has arrived, not what anybody says; a caller is protected by his `min_profit`.
+     The profit is what has arrived in the call, not what anybody says; a caller is protected by his `min_profit`.
 
      LIVENESS
      Nothing here can be paused or changed. The pool may pull all of what the sale brought in, not only what is due: where
@@ -47,6 +47,9 @@ _asset: transient (address)
 _collateral: transient (address)
 _swapper: transient (address)
 _route: transient (Bytes[256])
+# what lay here before, and stays
+_stray_asset: transient (uint256)
+_stray_collateral: transient (uint256)
 
 
 @external
@@ -72,6 +75,8 @@ def liquidate(
     self._collateral = config.collateral
     self._swapper = swapper
     self._route = route
+    self._stray_asset = tokens._balance(config.asset)
+    self._stray_collateral = tokens._balance(config.collateral)
     self._pool = pool
 
     repaid: uint256 = 0
@@ -82,7 +87,7 @@ def liquidate(
     # the pool may have left the callback, or a part of its allowance, unused
     self._pool = empty(address)
     tokens._approve(config.asset, pool, 0)
-    profit: uint256 = tokens._balance(config.asset)
+    profit: uint256 = tokens._balance(config.asset) - self._stray_asset
     assert profit >= min_profit, tool_errors.UNPROFITABLE
     log ILiquidator.Liquidation(
         caller=msg.sender,
@@ -95,7 +100,8 @@ def liquidate(
     )
     tokens._push(config.asset, receiver, profit)
     # what an adapter did not spend
-    tokens._push(config.collateral, receiver, tokens._balance(config.collateral))
+    unspent: uint256 = tokens._balance(config.collateral) - self._stray_collateral
+    tokens._push(config.collateral, receiver, unspent)
     return profit
 
 
@@ -109,11 +115,12 @@ def on_collateral(account: address, due: uint256, collateral_out: uint256, data:
     assert msg.sender == self._pool, tool_errors.NOT_THE_POOL
     self._pool = empty(address)
 
+    asset: address = self._asset
     collateral: address = self._collateral
-    token_amount: uint256 = tokens._balance(collateral)
+    token_amount: uint256 = tokens._balance(collateral) - self._stray_collateral
     # a position may be liquidated of which nothing is left
     if token_amount > 0:
         swapper: address = self._swapper
         tokens._push(collateral, swapper, token_amount)
-        extcall ISwapper(swapper).swap_exact_in(collateral, self._asset, token_amount, self._route)
-    tokens._approve(self._asset, msg.sender, tokens._balance(self._asset))
+        extcall ISwapper(swapper).swap_exact_in(collateral, asset, token_amount, self._route)
+    tokens._approve(asset, msg.sender, tokens._balance(asset) - self._stray_asset)

@@ -1,13 +1,14 @@
 """Attacks on the liquidator, which calls pools, adapters and tokens of anybody's choosing.
 
 Between calls there is nothing to take: it holds nothing, has no rights and leaves no allowance.
-What there is to take is the profit of a running call, if its author asks for none. Four defences
-stand before it:
+What there is to take is the profit of a running call, if its author asks for none, or the gas of
+one that only looked as if it paid. Five defences stand before it:
 
 - lock: no second liquidation begins while one runs;
 - caller: only the pool that the running call is for may call back;
 - once: and that one time only;
-- one answer: the pool is asked for its tokens once, so that what is approved is what is cleared.
+- one answer: the pool is asked for its tokens once, so that what is approved is what is cleared;
+- strays: what lay there before a call is not of it.
 """
 
 from __future__ import annotations
@@ -34,10 +35,13 @@ WITHOUT = {
     ],
     "one answer": [
         (
-            "tokens._approve(self._asset, msg.sender, tokens._balance(self._asset))",
-            "asset: address = (staticcall IPool(msg.sender).config()).asset\n"
-            "    tokens._approve(asset, msg.sender, tokens._balance(asset))",
+            "asset: address = self._asset\n",
+            "asset: address = (staticcall IPool(msg.sender).config()).asset\n",
         )
+    ],
+    "strays": [
+        ("    self._stray_asset = tokens._balance(config.asset)\n", ""),
+        ("    self._stray_collateral = tokens._balance(config.collateral)\n", ""),
     ],
 }
 USDT = 10**6
@@ -236,7 +240,8 @@ def test_token_reenters(scene: Scene, missing: tuple[str, ...]) -> None:
 
 
 def test_token_reenters__without_lock(scene: Scene) -> None:
-    liquidator = scene.evm.deploy(weakened("lock"))
+    """What the inner call finds would be a stray to it, so that defence goes too."""
+    liquidator = scene.evm.deploy(weakened("lock", "strays"))
     expected = scene.honest_profit()
     take_all_but(scene, liquidator, due_of(scene) * 1_000_001 // 1_000_000)
     assert scene.liquidate(liquidator) < expected // 1_000
@@ -357,25 +362,41 @@ def test_allowance_to_the_liquidator_is_safe(scene: Scene) -> None:
 # --- stray tokens
 
 
+@pytest.mark.parametrize("missing", [(), ("strays",)], ids=str)
 @pytest.mark.parametrize("kind", ["asset", "collateral"])
-def test_stray_tokens_belong_to_the_next_call(scene: Scene, kind: str) -> None:
-    """No defence, and none is claimed: never send tokens here."""
-    liquidator, market = scene.evm.deploy("Liquidator"), scene.market
-    market.token.mint(liquidator, TOKEN)
-    asset, collateral = market.token, market.usdt
+def test_rogue_pool_takes_stray_tokens(scene: Scene, kind: str, missing: tuple[str, ...]) -> None:
+    """Neither as a profit nor as a pool that is paid: who could, would lend them to a trial."""
+    liquidator, market = scene.evm.deploy(weakened(*missing)), scene.market
+    token = market.token
+    token.mint(liquidator, 2 * TOKEN)
+    asset, collateral = token, market.usdt
     if kind == "collateral":
         asset, collateral = collateral, asset
-    scene.prepare(asset, collateral)
-    scene.rogue_call(liquidator)
-    assert market.token.balanceOf(scene.attacker) == TOKEN
-    nothing_left(scene, liquidator)
+    callback = (liquidator, liquidator.on_collateral.encode(scene.victim, 1, 1, b""), False)
+    pull = (token, token.transferFrom.encode(liquidator, scene.attacker, TOKEN), False)
+    scene.prepare(asset, collateral, callback, pull)
+    scene.thief.prepare("swap_exact_in", [], sender=scene.attacker)
+    scene.rogue_call(liquidator, swapper=scene.thief)
+    assert scene.rogue.outcome() == [True, bool(missing) and kind == "asset"]
+    taken = token.balanceOf(scene.attacker) + token.balanceOf(scene.thief)
+    assert (taken, token.balanceOf(liquidator)) == ((2 * TOKEN, 0) if missing else (0, 2 * TOKEN))
+    assert token.allowance(liquidator, scene.rogue) == 0
 
 
-def test_stray_tokens_are_in_nobody_s_way(scene: Scene) -> None:
-    """Nobody can make a call fail by sending something ahead of it."""
-    liquidator, market = scene.evm.deploy("Liquidator"), scene.market
-    expected = scene.honest_profit()
-    market.token.mint(liquidator, 3)
-    market.usdt.mint(liquidator, 5)
-    assert scene.liquidate(liquidator, min_profit=expected) >= expected + 3
-    nothing_left(scene, liquidator)
+@pytest.mark.parametrize("missing", [(), ("strays",)], ids=str)
+def test_stray_tokens_are_no_profit(scene: Scene, missing: tuple[str, ...]) -> None:
+    """And in nobody's way: no call fails because something was sent ahead of it."""
+    liquidator, market = scene.evm.deploy(weakened(*missing)), scene.market
+    strays = TOKEN, 100 * USDT
+    with scene.evm.same_block():
+        expected = scene.honest_profit()
+        market.token.mint(liquidator, strays[0])
+        market.usdt.mint(liquidator, strays[1])
+        if missing:
+            assert scene.liquidate(liquidator, min_profit=expected + TOKEN) > expected + TOKEN
+            return
+        with reverts("profit too small"):
+            scene.liquidate(liquidator, min_profit=expected + 1)
+        assert scene.liquidate(liquidator, min_profit=expected) == expected
+    assert market.token.balanceOf(scene.victim) == expected
+    assert (market.token.balanceOf(liquidator), market.usdt.balanceOf(liquidator)) == strays

@@ -113,6 +113,25 @@ def check_empty(case: Case) -> None:
             assert token.allowance(case.liquidator, spender) == 0
 
 
+def test_liquidate__what_lay_there_stays(case: Case) -> None:
+    """It is neither sold nor paid with, and is no profit: a call does the same without it."""
+    market, tokens = case.market, (case.asset, case.collateral)
+    strays = [token.balanceOf(case.pool) // 100 for token in tokens]
+    with case.evm.same_block():
+        with case.evm.anchor():
+            expected = case.liquidate().return_value
+        for token, stray in zip(tokens, strays, strict=True):
+            token.mint(case.liquidator, stray)
+        before = case.balances()
+        with reverts("profit too small"):
+            case.liquidate(min_profit=expected + 1)
+        assert case.liquidate().return_value == expected
+    assert min(strays) > 0
+    assert before.changes(case.receiver) == (expected, 0)
+    assert before.changes(case.liquidator) == before.changes(market.swapper) == (0, 0)
+    assert case.asset.allowance(case.liquidator, case.pool) == 0
+
+
 def test_liquidate__one_position_after_another(case: Case) -> None:
     """USDT takes an allowance from zero only, so none may be left by the one before."""
     profits = [case.liquidate(max_repay=case.with_capital()[0] // 3).return_value for _ in "12"]
