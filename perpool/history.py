@@ -207,9 +207,7 @@ class DataFolder:
 
     def __post_init__(self) -> None:
         if not (self.path / "funding").is_dir():
-            raise HistoryError(
-                f"{self.path} is no data folder: it has no folder `funding`; name one with --data"
-            )
+            raise HistoryError(f"{self.path} is no data folder: it has no folder `funding`")
 
     @property
     def markets(self) -> list[str]:
@@ -524,7 +522,10 @@ def find_data(named: Path | None) -> DataFolder | None:
     """
     chosen = named or (Path(os.environ["PERPOOL_DATA"]) if "PERPOOL_DATA" in os.environ else None)
     if chosen is not None:
-        return DataFolder(chosen)
+        try:
+            return DataFolder(chosen)
+        except HistoryError as error:
+            raise HistoryError(f"{error}; name one with --data, or in PERPOOL_DATA") from None
     root = repository_root()
     for candidate in (root / "data", root.parent / "shared" / "data"):
         if (candidate / "funding").is_dir():

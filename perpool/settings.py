@@ -37,6 +37,28 @@ _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _WEI = {"wei": 1, "gwei": 10**9, "ether": 10**18}
 
 
+_WORDS = (
+    ("bool_.*", "write true or false"),
+    ("int_.*", "write a whole number"),
+    ("string_type|path_type", "write a text in quotes"),
+    ("list_type|tuple_type", 'write a list, such as ["...", "..."]'),
+    ("dict_.*|model_.*", "is a table of settings, not a value"),
+    ("literal_error", "write {expected}"),
+    ("string_pattern_mismatch", "has to fit {pattern}"),
+    ("string_too_short", "has to have {min_length} characters at least"),
+    ("string_too_long", "has to have {max_length} characters at most"),
+    ("too_short", "name {min_length} at least"),
+    ("too_long", "name {max_length} at most"),
+    ("greater_than_equal", "has to be {ge} at least"),
+    ("greater_than", "has to be above {gt}"),
+    ("less_than_equal", "has to be {le} at most"),
+    ("less_than", "has to be below {lt}"),
+)
+"""Kinds of pydantic's faults, and what we say."""
+_ABOUT_KEYS = ("missing", "extra_forbidden")
+"""Kinds that say nothing of a value."""
+
+
 class Fault(NamedTuple):
     """Something wrong, and where: a file, a file and its line, or an environment variable."""
 
@@ -200,8 +222,10 @@ def _said(text: str) -> InitErrorDetails:
 def _again(detail: ErrorDetails) -> InitErrorDetails:
     """A fault that has been found, to be raised with others."""
     kind = detail["type"]
-    again = _said(detail["msg"]) if kind == "said" else InitErrorDetails(type=kind, input=None)
-    return again | {"loc": detail["loc"], "ctx": detail.get("ctx", {})}
+    again = (
+        InitErrorDetails(type=kind, input=None) if kind in _ABOUT_KEYS else _said(_in_words(detail))
+    )
+    return again | {"loc": detail["loc"]}
 
 
 # -- reading --
@@ -222,17 +246,29 @@ class Toml(NamedTuple):
         )
 
 
-def read_text(path: Path) -> str:
-    """The text of a file. Raises ConfigError."""
+def read_text(path: Path, model: type[BaseModel] | None = None, example: str = "an example") -> str:
+    """The text of a file. Raises ConfigError, which names those beside it that fit the model."""
     try:
         return path.read_text()
     except FileNotFoundError:
-        known = ", ".join(sorted(str(each) for each in path.parent.glob("*.toml"))) or "none"
+        others = sorted(each for each in path.parent.glob("*.toml") if _may_be(each, model))
+        known = ", ".join(map(str, others)) or "none"
         raise ConfigError(
-            str(path), [f"there is no such file; write one after an example (here: {known})"]
+            str(path), [f"there is no such file; write one after {example} (here: {known})"]
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), [f"cannot be read: {error}"]) from None
+
+
+def _may_be(path: Path, model: type[BaseModel] | None) -> bool:
+    """Whether a file has tables and keys of a model only."""
+    if model is None:
+        return True
+    try:
+        keys = set(tomllib.loads(path.read_text()))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return False
+    return bool(keys) and keys <= set(model.model_fields)
 
 
 def parse_toml(text: str, source: str) -> Toml:
@@ -257,12 +293,22 @@ def fault_texts(detail: ErrorDetails, model: type[BaseModel]) -> Iterator[tuple[
     elif kind == "extra_forbidden":
         yield place, f"{_dotted(place)}: there is no such setting; {_hint(place, model)}"
     else:
-        for line in detail["msg"].removeprefix("Value error, ").split("\n"):
+        for line in _in_words(detail).split("\n"):
             named = re.match(r"([\w.-]+): ", line)
             if named:
                 yield (*place, *named[1].split(".")), _dotted((*place, line))
             else:
                 yield place, f"{_dotted(place)}: {line}" if place else line
+
+
+def _in_words(detail: ErrorDetails) -> str:
+    """A fault as we say it; pydantic's own words are about Python."""
+    kind = detail["type"]
+    if kind in ("said", "value_error"):
+        return detail["msg"].removeprefix("Value error, ")
+    context = {name: str(each).replace("'", '"') for name, each in detail.get("ctx", {}).items()}
+    known = (words for kinds, words in _WORDS if re.fullmatch(kinds, kind))
+    return next(known, "is not what it has to be").format_map(context)
 
 
 def _dotted(place: Place) -> str:

@@ -14,13 +14,8 @@ from typing import Any, ClassVar
 import click
 import structlog
 
-from perpool.chain import ChainError
 from perpool.cli import Commands, show_json, show_table
-from perpool.deployment import RecordError
-from perpool.history import HistoryError
-from perpool.keeper.chain.contracts import KeeperError
 from perpool.keeper.liquidator.follow import FollowError
-from perpool.keeper.mailbox import MailboxError
 from perpool.keeper.operation import status as view
 from perpool.keeper.operation.assembly import (
     Accounts,
@@ -32,28 +27,18 @@ from perpool.keeper.operation.assembly import (
     read_record,
     strangers,
 )
+from perpool.keeper.operation.check import FAULTS
+from perpool.keeper.operation.check import check as look_through
 from perpool.keeper.operation.config import KeeperConfig, load_config
 from perpool.keeper.operation.logs import configure_logs
 from perpool.keeper.operation.server import ServerError, StatusServer
-from perpool.keeper.operation.survey import Finding, check_accounts, check_place, survey
-from perpool.keeper.signing import SignerError, keystore_password
-from perpool.keeper.sources import SourceError
-from perpool.keeper.transactions.journal import JournalError
+from perpool.keeper.operation.survey import survey
+from perpool.keeper.signing import keystore_password
 from perpool.settings import ConfigError
 
-ERRORS = (
-    ChainError,
-    FollowError,
-    HistoryError,
-    JournalError,
-    KeeperError,
-    MailboxError,
-    RecordError,
-    ServerError,
-    SignerError,
-    SourceError,
-)
+ERRORS = (*FAULTS, FollowError, ServerError)
 """What ends a command with its message."""
+COLOURS = {"careful": "yellow", "missing": "red"}
 
 
 def configured(command: Callable[..., None]) -> Callable[..., None]:
@@ -147,7 +132,12 @@ def run_once(built: Keeper) -> None:
         counts.append("another submitter is active")
     click.echo(", ".join(counts) or "nothing was sent")
     if done.failed:
-        raise click.ClickException("; ".join(f"{role}: {reason}" for role, reason in done.failed))
+        roles: dict[str, list[str]] = {}
+        for role, reason in dict.fromkeys(done.failed):
+            roles.setdefault(reason, []).append(role)
+        raise click.ClickException(
+            "; ".join(f"{', '.join(named)}: {reason}" for reason, named in roles.items())
+        )
     unheard = built.unheard()
     if unheard:
         raise click.ClickException(
@@ -200,38 +190,28 @@ def status(config: KeeperConfig, *, as_json: bool) -> None:
 
 @keeper.command()
 @configured
-@click.option("--offline", is_flag=True, help="Leave out nodes and mailbox.")
+@click.option("--offline", is_flag=True, help="Leave out nodes, sources and mailbox.")
 def check(config: KeeperConfig, *, offline: bool) -> None:
     """Whether a keeper could run, and what is missing.
 
-    Looks at file, deployment, accounts, nodes and mailbox. Nothing is sent. Exits with code 1 when
-    something is missing.
+    Looks at file, deployment and accounts, asks every node and every source once, looks at mailbox
+    and journal. Nothing is sent. Exits with code 1 when something is missing.
 
     \b
         perpool keeper check --config keeper.toml
     """
     configure_logs("console", "error", secrets=config.secrets())
-    record = read_record(config)
-    for line in config.warnings(record.chain_id):
-        click.secho(f"careful  {line}", fg="yellow")
-    accounts, findings = check_accounts(config, keystore_password)
-    well = show_findings(findings)
-    if not offline:
-        try:
-            with open_place(config) as place:
-                for finding in check_place(place, accounts):
-                    well &= show_findings([finding])
-        except ERRORS as error:
-            well &= show_findings([Finding(False, str(error))])
+    well = True
+    for each in look_through(config, keystore_password, offline=offline, waiting=waiting):
+        well &= each.state != "missing"
+        click.secho(f"{each.state:<8} {each.text}", fg=COLOURS.get(each.state))
     if not well:
         sys.exit(1)
 
 
-def show_findings(findings: list[Finding]) -> bool:
-    """One line each; whether all are fine."""
-    for each in findings:
-        if each.fine:
-            click.echo(f"fine     {each.text}")
-        else:
-            click.secho(f"missing  {each.text}", fg="red")
-    return all(each.fine for each in findings)
+def waiting(text: str) -> contextlib.AbstractContextManager[object]:
+    """Says on a terminal what is waited for, and nothing elsewhere."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return console.status(text) if console.is_terminal else contextlib.nullcontext()

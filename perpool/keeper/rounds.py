@@ -161,13 +161,24 @@ def is_signed(report: SignedReport, domain: Domain) -> bool:
 
 def medians(reports: Sequence[SignedReport], seats: Seats) -> tuple[int | None, ...]:
     """What the chain will find for each token of a round, None where it has too few values."""
+    return tuple(None if each is None else median(each) for each in _values(reports, seats))
+
+
+def spreads(reports: Sequence[SignedReport], seats: Seats) -> tuple[int | None, ...]:
+    """Largest less smallest value of each token of a round, in the unit of its median, None where
+    it has too few values."""
+    return tuple(
+        None if each is None else max(each) - min(each) for each in _values(reports, seats)
+    )
+
+
+def _values(reports: Sequence[SignedReport], seats: Seats) -> Iterator[list[int] | None]:
+    """Those of each token, None where they are fewer than the quorum."""
     count = len(reports[0].tokens)
     rows: list[Sequence[int | None]] = [
         unpack_rates(report.values, count) if seats.kind == "funding" else report.values
         for report in reports
     ]
-    found = []
     for column in zip(*rows, strict=True):
         values = [each for each in column if each is not None]
-        found.append(median(values) if len(values) >= seats.quorum else None)
-    return tuple(found)
+        yield values if len(values) >= seats.quorum else None

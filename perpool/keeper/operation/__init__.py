@@ -6,6 +6,7 @@ watch.py         the role that looks after nodes, lease, ether and feeds
 metrics.py       figures and health
 server.py        /metrics and /healthz
 logs.py          structured, without secrets
-survey.py        what `status` and `check` find out
+check.py         what `check` finds
+survey.py        what `status` finds out
 status.py        how `status` shows it
 """

@@ -22,10 +22,12 @@ from typing import Any
 
 import structlog
 
-from perpool.chain import Chain
+from perpool.chain import Chain, ChainError
 from perpool.deployment import Record
 from perpool.deployment.config import LOCAL_CHAINS
+from perpool.history import HistoryError
 from perpool.keeper.chain.contracts import Contracts, KeeperError
+from perpool.keeper.chain.endpoint import name_endpoints
 from perpool.keeper.chain.nodes import Head, Nodes
 from perpool.keeper.liquidator.follow import Follower
 from perpool.keeper.liquidator.profit import Policy as LiquidatorPolicy
@@ -40,6 +42,7 @@ from perpool.keeper.mailbox import Lease, Mailbox, MailboxError, open_lease, ope
 from perpool.keeper.model import Policy
 from perpool.keeper.operation.config import (
     HISTORY,
+    PREFIX,
     KeeperConfig,
     LaneSection,
     LiquidatorSection,
@@ -61,7 +64,7 @@ from perpool.keeper.sources import (
 from perpool.keeper.submitter import IDLE_SECONDS, Submitter
 from perpool.keeper.transactions.fees import FeePolicy
 from perpool.keeper.transactions.journal import Intent, Journal
-from perpool.keeper.transactions.outbox import Outbox
+from perpool.keeper.transactions.outbox import Outbox, identity
 
 JOURNAL = "journal.db"
 ACCOUNTS = "accounts.db"
@@ -102,7 +105,13 @@ class Place:
     @property
     def is_local(self) -> bool:
         """Whether the chain may stand still until somebody sends."""
-        return _is_local(self.config, self.record)
+        return _is_local(self.config, self.record.chain_id)
+
+    @property
+    def anchor(self) -> int:
+        """The block by which the journal knows the chain again: local ones begin alike."""
+        deployed = self.record.contracts["FundingOracle"].get("block", 0)
+        return deployed if self.is_local else 0
 
     @property
     def lease_name(self) -> str:
@@ -128,6 +137,17 @@ class Place:
         self.closing.callback(found.close)
         return found
 
+    def read_journal(self, lane: str) -> Journal | None:
+        """The journal of a lane for looking at, None where there is none yet. Raises JournalError,
+        also where it is of another chain, and NodesError."""
+        if not (self.config.state_folder / JOURNAL).exists():
+            return None
+        found = self.journal(lane, read_only=True)
+        chain = identity(self.nodes, self.anchor)
+        if chain is not None:
+            found.check(chain)
+        return found
+
 
 def _release(lease: Lease) -> None:
     """So that another submitter need not wait for it to run out."""
@@ -148,20 +168,16 @@ def read_record(config: KeeperConfig) -> Record:
 def open_place(config: KeeperConfig) -> Place:
     """Connect to the nodes, and make the state folder. Raises RecordError, NodesError and
     KeeperError."""
-    record = read_record(config)
+    return place_of(config, read_record(config))
+
+
+def place_of(config: KeeperConfig, record: Record) -> Place:
+    """The same of a record that has been read, whether the configuration is fit for it or not."""
     make_folder(config.state_folder)
     metrics = Metrics()
     grace = config.http.grace if config.http else timedelta(minutes=10)
-    clock = chain_clock(config.rpc[0]) if config.clock == "chain" else system_clock
-    is_local = _is_local(config, record)
-    nodes = Nodes(
-        config.rpc,
-        record.chain_id,
-        min_agreeing=config.min_agreeing,
-        max_age=None if is_local else HEAD_AGE,
-        clock=clock,
-        metrics=metrics,
-    )
+    clock = keeper_clock(config)
+    nodes = open_nodes(config, record.chain_id, clock, metrics)
     with contextlib.ExitStack() as stack:
         stack.callback(nodes.close)
         contracts = Contracts.of_record(nodes, record, config.markets or None)
@@ -169,8 +185,24 @@ def open_place(config: KeeperConfig) -> Place:
         return Place(config, record, nodes, contracts, clock, metrics, health, stack.pop_all())
 
 
-def _is_local(config: KeeperConfig, record: Record) -> bool:
-    return record.chain_id in LOCAL_CHAINS or config.clock == "chain"
+def open_nodes(
+    config: KeeperConfig, chain_id: int | None, clock: Clock, metrics: Metrics | None = None
+) -> Nodes:
+    """The nodes of a chain, or of whichever chain they are of. Nothing is asked yet."""
+    may_stand_still = chain_id is None or _is_local(config, chain_id)
+    return Nodes(
+        config.rpc,
+        chain_id,
+        min_agreeing=config.min_agreeing,
+        max_lag_blocks=config.max_lag_blocks,
+        max_age=None if may_stand_still else HEAD_AGE,
+        clock=clock,
+        metrics=metrics,
+    )
+
+
+def _is_local(config: KeeperConfig, chain_id: int) -> bool:
+    return chain_id in LOCAL_CHAINS or config.clock == "chain"
 
 
 def make_folder(path: Path) -> None:
@@ -183,6 +215,11 @@ def make_folder(path: Path) -> None:
         ) from None
 
 
+def keeper_clock(config: KeeperConfig) -> Clock:
+    """The time that a keeper goes by."""
+    return chain_clock(config.rpc[0]) if config.clock == "chain" else system_clock
+
+
 def system_clock() -> int:
     """This machine's time."""
     return int(time.time())
@@ -193,7 +230,15 @@ def chain_clock(endpoint: str) -> Clock:
 
     Such a chain plays another time than ours, and may stand still until somebody sends.
     """
-    chain = cache(lambda: Chain.connect(endpoint, timeout=10))
+    [name] = name_endpoints([endpoint])
+
+    @cache
+    def chain() -> Chain:
+        try:
+            return Chain.connect(endpoint, timeout=10)
+        except ChainError:
+            # its text has the whole URL
+            raise ChainError(f"no answer from {name}, by whose time the keeper goes") from None
 
     def now() -> int:
         latest, pending = (
@@ -218,14 +263,17 @@ def open_accounts(config: KeeperConfig, password: Callable[[], str]) -> Accounts
     ask = cache(password)
     opened = cache(lambda spec: open_account(spec, ask))
     accounts = {role: [opened(each) for each in specs] for role, specs in config.accounts.items()}
-    senders = [
-        accounts[role][0].address for role in ("submitter", "liquidator") if role in accounts
-    ]
+    check_senders({role: [each.address for each in opened] for role, opened in accounts.items()})
+    return accounts
+
+
+def check_senders(addresses: Mapping[str, Sequence[str]]) -> None:
+    """Raises KeeperError where two roles send from one address."""
+    senders = [each for role in ("submitter", "liquidator") for each in addresses.get(role, [])]
     if len(set(senders)) < len(senders):
         raise KeeperError(
             f"submitter and liquidator both send from {senders[0]}: give each an account of its own"
         )
-    return accounts
 
 
 # -- roles --
@@ -399,7 +447,7 @@ def build(place: Place, accounts: Accounts, *, dry_run: bool = False) -> Keeper:
 def _reporter(
     place: Place, section: ReporterSection, accounts: list[Account], mailbox: Mailbox
 ) -> Reporter:
-    panel = build_panel(place, section)
+    panel = build_panel(section, list(place.contracts.markets), place.clock)
     place.closing.callback(panel.close)
     return Reporter(
         place.contracts,
@@ -412,8 +460,8 @@ def _reporter(
     )
 
 
-def build_panel(place: Place, section: ReporterSection) -> Panel:
-    """The venues. Raises HistoryError and SourceError."""
+def build_panel(section: ReporterSection, markets: Sequence[str], clock: Clock) -> Panel:
+    """The venues of some markets. Raises HistoryError and SourceError."""
     options: dict[str, Any] = {
         "limits": Limits(
             section.limits.max_age,
@@ -422,12 +470,17 @@ def build_panel(place: Place, section: ReporterSection) -> Panel:
             max_basis=section.limits.max_basis,
         ),
         "timeout": section.timeout,
-        "clock": place.clock,
+        "clock": clock,
     }
     if HISTORY in section.sources:
-        return history_panel(section.data or Path(), list(place.contracts.markets), **options)
+        try:
+            return history_panel(section.data or Path(), markets, **options)
+        except HistoryError as error:
+            raise HistoryError(
+                f"reporter.data: {error}; change it in the file, or {PREFIX}REPORTER__DATA"
+            ) from None
     if SYNTHETIC in section.sources:
-        return synthetic_panel(list(place.contracts.markets), **options)
+        return synthetic_panel(markets, **options)
     venues = {name: section.exchange.get(name, {}) for name in section.sources}
     return exchange_panel(venues, **options)
 
@@ -443,8 +496,13 @@ def _outbox(
 ) -> Outbox:
     place.metrics.expect_lane(lane)
     least_tip = min(FeePolicy().min_tip, section.max_tip)
-    fees = FeePolicy(max_fee=section.max_fee, min_tip=least_tip, max_tip=section.max_tip)
-    return Outbox(
+    fees = FeePolicy(
+        max_fee=section.max_fee,
+        min_tip=least_tip,
+        max_tip=section.max_tip,
+        max_gas=section.max_gas,
+    )
+    outbox = Outbox(
         place.nodes,
         place.journal(lane),
         wallet,
@@ -456,7 +514,10 @@ def _outbox(
         clock=place.clock,
         metrics=place.metrics,
         announce=announce,
+        anchor=place.anchor,
     )
+    outbox.bind()  # now, because it would fail in every tick
+    return outbox
 
 
 def _liquidator(

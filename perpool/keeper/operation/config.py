@@ -40,6 +40,7 @@ from pydantic_settings import (
 from perpool.deployment.config import LOCAL_CHAINS, TEST_CHAINS
 from perpool.keeper.signing import AccountSpec, parse_account
 from perpool.keeper.sources import EXCHANGES, SYNTHETIC
+from perpool.keeper.transactions.fees import MAX_GAS
 from perpool.sdk.client import deployments_folder
 from perpool.settings import (
     Address,
@@ -61,6 +62,9 @@ PREFIX = "PERPOOL_KEEPER_"
 HISTORY = "history"
 PAST = (HISTORY, SYNTHETIC)
 """Sources that are not of the present."""
+LEAST_GAS = 1_000_000
+"""A lower cap on a transaction's gas than this is a slip."""
+EXAMPLE = "docs/keeper/keeper.toml"
 SHORTEST_KEY = 16
 """Characters of a part of a URL that is long enough to be a key."""
 PRIVATE_OPTION = re.compile(r"(?i)api_?key|secret|password|uid|login|token|(private|wallet).*")
@@ -239,6 +243,7 @@ class LaneSection(Section):
     account: AccountText = Field(repr=False)
     max_fee: Fee = 100 * 10**9
     max_tip: Fee = 3 * 10**9
+    max_gas: int = Field(default=MAX_GAS, ge=LEAST_GAS, le=MAX_GAS)
     patience: Span = timedelta(seconds=45)
     confirmations: int = Field(default=5, ge=0, le=64)
     every: Span = timedelta(seconds=5)
@@ -323,6 +328,7 @@ class KeeperConfig(Section, BaseSettings):
     deployment: FilePath | None = None
     rpc: Annotated[list[Endpoint], *Listed] = Field(min_length=1, repr=False)
     min_agreeing: int | None = Field(default=None, ge=1)
+    max_lag_blocks: int = Field(default=3, ge=1, le=1_000)
     state: FilePath | None = None
     clock: Literal["system", "chain"] = "system"
     markets: Annotated[list[str], *Listed] = Field(default_factory=list)
@@ -398,8 +404,13 @@ class KeeperConfig(Section, BaseSettings):
     def accounts(self) -> dict[str, list[str]]:
         """Accounts as configured, by role."""
         reporters = {"reporter": self.reporter.account} if self.reporter else {}
+        return reporters | {role: [getattr(self, role).account] for role in self.lanes}
+
+    @property
+    def lanes(self) -> list[str]:
+        """Roles that send transactions."""
         senders = {"submitter": self.submitter, "liquidator": self.liquidator}
-        return reporters | {role: [each.account] for role, each in senders.items() if each}
+        return [role for role, section in senders.items() if section]
 
     def unfit(self, chain_id: int) -> list[str]:
         """What this configuration must not do on a chain of real money."""
@@ -468,7 +479,7 @@ class KeeperConfig(Section, BaseSettings):
 
 def load_config(path: Path) -> KeeperConfig:
     """Read and check a file and the environment. Raises ConfigError with every fault."""
-    text = read_text(path)
+    text = read_text(path, KeeperConfig, EXAMPLE)
     hidden = secret_lines(text)
     in_file = [(line, LEAKED) for line in hidden]
     environment, in_environment = _environment()

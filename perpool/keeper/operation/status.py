@@ -24,6 +24,10 @@ SILENT = timedelta(minutes=10)
 """A reporter who has posted nothing for so long is silent."""
 GRACE = timedelta(minutes=10)
 """What a feed or a pool may be late."""
+REFUSALS = timedelta(hours=1)
+"""Over which rounds that the chain refused are counted."""
+REPEATED = 2
+"""Refusals in that time that are more than a race with another submitter."""
 
 ATTENTION = 3
 """Exit code when there are complaints."""
@@ -43,6 +47,9 @@ class Feed:
     observed_at: int
     """Unix seconds, 0 before the first."""
     heartbeat: timedelta
+    spread: Decimal | None = None
+    """Largest less smallest of the reporters' values in the newest round in the mailbox: the larger
+    it is, the less the median says. None where it is not known."""
 
     def age(self, now: int) -> timedelta | None:
         """None before the first value."""
@@ -103,6 +110,10 @@ class Reporter:
     address: str
     newest: int | None
 
+    def is_silent(self, now: int) -> bool:
+        """Whether nothing of him has come for too long."""
+        return now - (self.newest or 0) > SILENT.total_seconds()
+
 
 @dataclass(frozen=True)
 class Transaction:
@@ -114,6 +125,8 @@ class Transaction:
     what: str
     """Such as "funding ADA, BTC"."""
     hash: str | None
+    reason: str = ""
+    """Why it was refused, abandoned or failed, as far as the journal knows."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +143,15 @@ class Status:
     lease: Lease | None = None
     has_lease: bool = False
     """Whether there is one to be held: a submitter is configured."""
+    lease_known: bool = True
+    """Whether it could be looked at."""
+    is_local: bool = False
+    """Whether the chain stands still until somebody sends: nobody has to be active on it."""
     reporters: tuple[Reporter, ...] = ()
     quorum: int = 0
     transactions: tuple[Transaction, ...] = ()
+    refused: tuple[Transaction, ...] = ()
+    """Rounds that the chain refused lately, the newest first."""
     troubles: tuple[str, ...] = ()
 
 
@@ -142,9 +161,16 @@ def tables(status: Status) -> list[Table]:
     found: list[Table] = [
         (
             "Feeds on chain",
-            ["feed", "market", "newest", "age", "due in"],
+            ["feed", "market", "newest", "spread", "age", "due in"],
             [
-                (each.feed, each.market, _value(each), duration(each.age(now)), _due(each, now))
+                (
+                    each.feed,
+                    each.market,
+                    _value(each, each.value),
+                    _value(each, each.spread),
+                    duration(each.age(now)),
+                    _due(each, now),
+                )
                 for each in status.feeds
             ],
         ),
@@ -173,12 +199,19 @@ def tables(status: Status) -> list[Table]:
         (
             "Active submitter",
             ["holder of the lease", "for another"],
-            [(each.holder, _left(each.expires_at - now)) for each in (status.lease,) if each],
+            _lease_rows(status),
         ),
         (
-            f"Reporters, {status.quorum} make a round",
-            ["reporter", "newest report"],
-            [(each.address, _ago(each.newest or 0, now)) for each in status.reporters],
+            f"Reporters, {status.quorum} of {len(status.reporters)} make a round",
+            ["reporter", "newest report", ""],
+            [
+                (
+                    each.address,
+                    _ago(each.newest or 0, now),
+                    "silent" if each.is_silent(now) else "speaks",
+                )
+                for each in status.reporters
+            ],
         ),
         (
             "Newest transactions",
@@ -216,6 +249,7 @@ def complaints(status: Status) -> list[str]:
         *_overdue(status),
         *_unheld(status),
         *_silent(status),
+        *_refused(status.refused),
         *_behind(status),
         *_low(status.payers),
     ]
@@ -233,28 +267,35 @@ def _overdue(status: Status) -> list[str]:
 
 
 def _unheld(status: Status) -> list[str]:
-    if not status.has_lease:
+    if not status.has_lease or status.is_local:
         return []
+    if not status.lease_known:
+        return ["nobody can tell who holds the lease, and whether a submitter is active"]
     if status.lease is None or status.lease.expires_at <= status.time:
         return ["nobody holds the lease: no submitter is active"]
     return []
 
 
 def _silent(status: Status) -> list[str]:
-    silent = [
-        each.address
-        for each in status.reporters
-        if status.time - (each.newest or 0) > SILENT.total_seconds()
-    ]
-    if not silent:
-        return []
+    """Where they are so many that no round can be made; a quorum may as well be all there is."""
+    silent = [each.address for each in status.reporters if each.is_silent(status.time)]
     speaking = len(status.reporters) - len(silent)
-    effect = (
-        f"only {speaking} are left, and a round takes {status.quorum}: nothing can be reported"
-        if speaking < status.quorum
-        else f"{speaking} are left, {status.quorum} are enough"
-    )
-    return [f"silent reporters: {', '.join(silent)}; {effect}"]
+    if speaking >= status.quorum:
+        return []
+    return [
+        f"only {speaking} reporters speak, and a round takes {status.quorum}: nothing can be "
+        f"reported; silent are {', '.join(silent)}"
+    ]
+
+
+def _refused(refused: Sequence[Transaction]) -> list[str]:
+    if len(refused) < REPEATED:
+        return []
+    newest = refused[0]
+    return [
+        f"the chain refused {len(refused)} rounds in the last {duration(REFUSALS)}, at last "
+        f"{newest.what}: {newest.reason}"
+    ]
 
 
 def _behind(status: Status) -> list[str]:
@@ -283,8 +324,14 @@ def _short(hash_: str | None) -> str:
     return "-" if hash_ is None else f"{hash_[:10]}..{hash_[-4:]}"
 
 
-def _value(feed: Feed) -> str:
-    return percent(feed.value) if feed.feed == "funding" else number(feed.value)
+def _lease_rows(status: Status) -> list[tuple[str, ...]]:
+    if status.has_lease and not status.lease_known:
+        return [("not known", "-")]
+    return [(each.holder, _left(each.expires_at - status.time)) for each in (status.lease,) if each]
+
+
+def _value(feed: Feed, value: Decimal | None) -> str:
+    return percent(value) if feed.feed == "funding" else number(value)
 
 
 def _due(feed: Feed, now: int) -> str:

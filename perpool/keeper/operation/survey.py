@@ -1,16 +1,14 @@
-"""Looking without touching: what `perpool keeper status` and `check` find out.
+"""Looking without touching: what `perpool keeper status` finds out.
 
 `survey` asks chain, mailbox and journal, and says of each part that it cannot reach why.
-`check_accounts` and `check_place` go through everything that a configuration needs, and say of each
-whether it is there.
 """
 
 from __future__ import annotations
 
 import functools
 import heapq
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import TypeVar
@@ -20,20 +18,10 @@ from perpool.keeper.chain.contracts import KeeperError
 from perpool.keeper.mailbox import MailboxError, Message, everything
 from perpool.keeper.model import MarketState, Policy, Seats
 from perpool.keeper.operation import status
-from perpool.keeper.operation.assembly import (
-    JOURNAL,
-    Accounts,
-    Place,
-    build_panel,
-    open_accounts,
-    strangers,
-    system_clock,
-)
-from perpool.keeper.operation.config import KeeperConfig
-from perpool.keeper.rounds import SKEW, is_signed
-from perpool.keeper.signing import ExternalAccount, SignerError, account_address
-from perpool.keeper.transactions.journal import Journal, JournalError, Transaction
-from perpool.reports import Domain, sign_report
+from perpool.keeper.operation.assembly import Place, system_clock
+from perpool.keeper.rounds import SKEW, Collector, is_signed, spreads
+from perpool.keeper.signing import SignerError, account_address
+from perpool.keeper.transactions.journal import JournalError, Transaction
 
 LEGS = ("reverse", "forward")
 """In the order in which a market's pools are listed."""
@@ -45,6 +33,11 @@ SAMPLES = 10
 """Receipts that are looked at for it."""
 CLAIMS = 500
 """Messages in a reporter's name whose signature is checked."""
+MOMENTS = 3
+A_REPORTER = 4
+"""Bounds on what is checked for a spread."""
+UNKNOWN: status.Lease | None = status.Lease("", 0)
+"""In place of a lease that cannot be looked at."""
 
 T = TypeVar("T")
 
@@ -65,32 +58,41 @@ class _Survey:
         place, submitter = self.place, self.config.submitter
         head = self._try(place.nodes.head, None)
         states = self._try(lambda: place.contracts.states(place.nodes.head()), list[MarketState]())
-        lanes = ["submitter"] if submitter else []
-        lanes += ["liquidator"] if self.config.liquidator else []
+        lanes = self.config.lanes
         history = {
             lane: self._try(functools.partial(self._journal, lane), list[Transaction]())
             for lane in lanes
         }
         nobody: tuple[status.Reporter, ...] = ()
         quorum, reporters = self._try(self._reporters, (0, nobody))
+        apart = self._try(self._spreads, dict[tuple[str, str], int]())
+        lease = self._try(self._lease, UNKNOWN)
         return status.Status(
             network=self.config.network or place.record.network,
             chain_id=place.record.chain_id,
             time=self.now,
             block=None if head is None else head.number,
-            feeds=tuple(feed for state in states for feed in self._feeds(state)),
+            feeds=tuple(feed for state in states for feed in self._feeds(state, apart)),
             pools=tuple(pool for state in states for pool in _pools(state)),
             payers=tuple(
                 payer
                 for lane in lanes
                 if (payer := self._try(functools.partial(self._payer, lane, history[lane]), None))
             ),
-            lease=self._try(self._lease, None),
+            lease=None if lease is UNKNOWN else lease,
             has_lease=submitter is not None,
+            lease_known=lease is not UNKNOWN,
+            is_local=place.is_local,
             reporters=reporters,
             quorum=quorum,
             transactions=tuple(
                 self._transaction(lane, each) for lane in lanes for each in history[lane][:RECENT]
+            ),
+            refused=tuple(
+                self._transaction(lane, each)
+                for lane in lanes
+                for each in history[lane]
+                if self._is_refused_round(each)
             ),
             troubles=tuple(self.troubles),
         )
@@ -103,7 +105,17 @@ class _Survey:
                 self.troubles.append(str(error))
             return otherwise
 
-    def _feeds(self, state: MarketState) -> Iterator[status.Feed]:
+    def _is_refused_round(self, each: Transaction) -> bool:
+        age = self.now - each.planned_at
+        return (
+            each.state == "refused"
+            and age <= status.REFUSALS.total_seconds()
+            and any(intent.kind in ("funding", "price") for intent in each.intents)
+        )
+
+    def _feeds(
+        self, state: MarketState, apart: Mapping[tuple[str, str], int]
+    ) -> Iterator[status.Feed]:
         submitter = self.config.submitter
         policy = Policy()
         heartbeats = (
@@ -113,17 +125,20 @@ class _Survey:
         )
         funding, price = state.funding, state.price
         rate = Decimal(funding.median).scaleb(-9) if funding.observed_at else None
-        yield status.Feed("funding", state.market, rate, funding.observed_at, heartbeats[0])
+        found = apart.get((self.place.contracts.funding_oracle, state.token))
+        spread = None if found is None else Decimal(found).scaleb(-9)
+        yield status.Feed("funding", state.market, rate, funding.observed_at, heartbeats[0], spread)
         if price is not None:
             value = Decimal(price.price_wad).scaleb(-18) if price.observed_at else None
-            yield status.Feed("price", state.market, value, price.observed_at, heartbeats[1])
+            found = apart.get((state.price_feed or "", state.token))
+            spread = None if found is None else Decimal(found).scaleb(-18)
+            yield status.Feed(
+                "price", state.market, value, price.observed_at, heartbeats[1], spread
+            )
 
     def _journal(self, lane: str) -> list[Transaction]:
-        path = self.config.state_folder / JOURNAL
-        if not path.exists():
-            return []
-        journal: Journal = self.place.journal(lane, read_only=True)
-        return journal.recent(1_000)
+        journal = self.place.read_journal(lane)
+        return [] if journal is None else journal.recent(1_000)
 
     def _payer(self, lane: str, history: Sequence[Transaction]) -> status.Payer:
         [spec] = self.config.accounts[lane]
@@ -166,6 +181,13 @@ class _Survey:
             status.Reporter(address, newest.get(address)) for address in oracle.reporters
         )
 
+    def _spreads(self) -> dict[tuple[str, str], int]:
+        if self.config.reporter is None and self.config.submitter is None:
+            return {}
+        seats = self.place.contracts.seats(self.now)
+        messages = everything(self.place.mailbox())
+        return newest_spreads(messages, seats, self.place.record.chain_id, self.now + SKEW)
+
     def _transaction(self, lane: str, each: Transaction) -> status.Transaction:
         names = {
             address: f"{symbol} {leg}"
@@ -179,7 +201,9 @@ class _Survey:
             subjects.setdefault(intent.kind, []).append(subject)
         what = "; ".join(f"{kind} {', '.join(about)}" for kind, about in subjects.items())
         hash_ = each.mined.hash if each.mined else each.attempts[-1].hash if each.attempts else None
-        return status.Transaction(each.planned_at, lane, each.state, what or "nothing", hash_)
+        return status.Transaction(
+            each.planned_at, lane, each.state, what or "nothing", hash_, each.reason
+        )
 
 
 def newest_signed(
@@ -209,68 +233,46 @@ def newest_signed(
     return newest
 
 
+def newest_spreads(
+    messages: Iterable[Message], seats: Mapping[str, Seats], chain_id: int, until: int
+) -> dict[tuple[str, str], int]:
+    """How far reporters are apart, by (contract, token), in the newest round up to `until`: see
+    `rounds.spreads`.
+
+    Signatures are checked, as a submitter does: of the newest `MOMENTS` of each token list, and of
+    `A_REPORTER` messages that each reporter may have posted of one.
+    """
+    found: dict[tuple[str, tuple[str, ...]], dict[int, dict[str, list[Message]]]] = {}
+    for message in messages:
+        report = message.report
+        seat = seats.get(message.contract)
+        if seat is None or report.observed_at > until or report.reporter not in seat.reporters:
+            continue
+        if not seat.tokens.issuperset(report.tokens):
+            continue
+        moments = found.setdefault((message.contract, report.tokens), {})
+        said = moments.setdefault(report.observed_at, {}).setdefault(report.reporter, [])
+        if len(said) < A_REPORTER:
+            said.append(message)
+        if len(moments) > MOMENTS:
+            del moments[min(moments)]
+    newest: dict[tuple[str, str], tuple[int, int]] = {}
+    for (contract, tokens), moments in found.items():
+        for observed_at in sorted(moments, reverse=True):
+            collector = Collector(chain_id, {contract: seats[contract]})
+            for message in itertools.chain(*moments[observed_at].values()):
+                collector.add(message, observed_at)
+            rounds = collector.rounds(observed_at)
+            if rounds:
+                apart = spreads(rounds[0].reports, seats[contract])
+                for token, each in zip(tokens, apart, strict=True):
+                    before = newest.get((contract, token), (0, 0))
+                    if each is not None:
+                        newest[contract, token] = max(before, (observed_at, each))
+                break
+    return {key: each for key, (_, each) in newest.items()}
+
+
 def _pools(state: MarketState) -> Iterator[status.Pool]:
     for leg, pool in zip(LEGS, state.pools, strict=False):
         yield status.Pool(state.market, leg, pool.funding_time, state.funding.observed_at)
-
-
-# -- check --
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that a keeper needs."""
-
-    fine: bool
-    text: str
-
-
-def check_accounts(
-    config: KeeperConfig, password: Callable[[], str]
-) -> tuple[Accounts, list[Finding]]:
-    """Open every account, and have external signers sign something that is of no use."""
-    try:
-        accounts = open_accounts(config, password)
-    except (KeeperError, SignerError) as error:
-        return {}, [Finding(False, str(error))]
-    findings = []
-    for role, each in ((role, each) for role, opened in accounts.items() for each in opened):
-        if isinstance(each, ExternalAccount):
-            try:
-                # a contract that is none, and a report of nothing
-                sign_report(each, Domain("Perpool check", 0, "0x" + 39 * "0" + "1"), 0, [], [])
-            except SignerError as error:
-                findings.append(Finding(False, f"{role}: {error}"))
-                continue
-        findings.append(Finding(True, f"{role} signs as {each.address}"))
-    return accounts, findings
-
-
-def check_place(place: Place, accounts: Accounts) -> Iterator[Finding]:
-    """What there is on the network, as far as it can be seen without changing anything."""
-    head = place.nodes.head()
-    yield Finding(True, f"nodes agree on block {head.number} of chain {place.record.chain_id}")
-    markets = ", ".join(place.contracts.markets)
-    yield Finding(bool(markets), f"markets of {place.record.path}: {markets or 'none'}")
-    unknown = set(strangers(place, accounts))
-    for account in accounts.get("reporter", []):
-        if account.address in unknown:
-            text = "is no reporter of this deployment: have the owner register it"
-            yield Finding(False, f"{account.address} {text}")
-        else:
-            yield Finding(True, f"{account.address} is a registered reporter")
-    for role in ("submitter", "liquidator"):
-        if role in accounts:
-            address = accounts[role][0].address
-            wei = place.nodes.balance(address, head)
-            ether = f"{round(Decimal(wei).scaleb(-18), 6):f}"
-            yield Finding(wei > 0, f"{role} {address} has {ether} ether")
-    if place.config.reporter is not None:
-        build_panel(place, place.config.reporter).close()
-        yield Finding(True, f"sources: {', '.join(place.config.reporter.sources)}")
-    if place.config.reporter is not None or place.config.submitter is not None:
-        place.mailbox().read(None)
-        yield Finding(True, "the mailbox can be read")
-    if place.config.submitter is not None:
-        state = place.lease("check", place.config.submitter.lease).state()
-        yield Finding(True, f"the lease is held by {state.holder if state else 'nobody'}")

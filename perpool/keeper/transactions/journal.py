@@ -638,8 +638,8 @@ class Journal:
 
     def _of_another_chain(self) -> str:
         return (
-            f"{self.path} is of another chain: where a local one was started anew remove the folder "
-            f"{self.path.parent}, else name another as `state`"
+            f"{self.path} is of another chain: if a local one was started anew, remove the folder "
+            f"{self.path.parent}; if not, name another as `state`"
         )
 
     def _damaged(self, said: str) -> str:

@@ -20,6 +20,7 @@ from perpool.history import (
     HistoryError,
     MarketHistory,
     Settlement,
+    find_data,
     iso,
     parse_time,
     synthetic_market,
@@ -136,8 +137,13 @@ def test_load_venues__each_with_its_own_interval(folder: Path) -> None:
 
 
 def test_folder__is_none(tmp_path: Path) -> None:
-    with pytest.raises(HistoryError, match=r"is no data folder.*name one with --data$"):
+    with pytest.raises(HistoryError, match=r"is no data folder: it has no folder `funding`$"):
         DataFolder(tmp_path / "nowhere")
+
+
+def test_find_data__says_how_to_name_another(tmp_path: Path) -> None:
+    with pytest.raises(HistoryError, match=r"name one with --data, or in PERPOOL_DATA$"):
+        find_data(tmp_path / "nowhere")
 
 
 def test_load__unknown_market(folder: Path) -> None:

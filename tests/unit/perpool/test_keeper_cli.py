@@ -51,6 +51,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+SYNTHETIC = 'sources = ["synthetic"]\n'
+
+
 def write(folder: Path, text: str = "", chain_id: int = 31_337) -> Path:
     """A configuration of a reporter, with more at its end."""
     record = folder / "test.json"
@@ -78,7 +81,7 @@ def test_command__every_fault_on_a_line_of_its_own(folder: Path, command: str) -
     assert second.startswith(f"{path}:8: http.listen: write an address")
 
 
-@pytest.mark.parametrize("command", ["run", "status", "check"])
+@pytest.mark.parametrize("command", ["run", "status"])
 def test_command__no_record(folder: Path, command: str) -> None:
     path = write(folder)
     (folder / "test.json").unlink()
@@ -115,11 +118,44 @@ def test_check__offline(folder: Path) -> None:
     assert (run.exit_code, run.output) == (0, f"fine     reporter signs as {KEY.address}\n")
 
 
-def test_check__offline_with_a_wrong_password(folder: Path) -> None:
-    run = invoke(write(folder), "check", "--offline", password="another")
+def test_check__every_account_s_fault(folder: Path) -> None:
+    accounts = [f"keystore:{folder}/{name}.json" for name in ("key", "gone", "broken")]
+    (folder / "broken.json").write_text("{}")
+    path = write(folder, f'[submitter]\naccount = "{accounts[2]}"\n')
+    text = path.read_text().replace(f'account = "{accounts[0]}"', f"account = {accounts}")
+    path.write_text(text)
+    run = invoke(path, "check", "--offline")
     assert run.exit_code == 1
-    assert run.output.startswith("missing  ")
-    assert "or the password is wrong" in run.output
+    assert run.output.splitlines() == [
+        f"fine     reporter signs as {KEY.address}",
+        f"missing  reporter: {folder}/gone.json cannot be read: No such file or directory",
+        f"missing  reporter: {folder}/broken.json is no keystore, or the password is wrong",
+        f"missing  submitter: {folder}/broken.json is no keystore, or the password is wrong",
+    ]
+
+
+def test_check__a_missing_record_hides_nothing(folder: Path) -> None:
+    path = write(folder, SYNTHETIC)
+    (folder / "test.json").unlink()
+    run = invoke(path, "check", password="another")
+    assert run.exit_code == 1
+    first, *rest = run.output.splitlines()
+    assert first.startswith(f"missing  there is no {folder}/test.json: deploy first")
+    assert [line.split(":")[0] for line in rest] == [
+        "missing  reporter",
+        "missing  node 127.0.0.1",
+        "careful  sources are not asked, as the markets are not known",
+        "careful  the mailbox is not looked at, as the chain is not known",
+    ]
+
+
+def test_check__unfit_for_real_money_and_on(folder: Path) -> None:
+    path = write(folder, SYNTHETIC, chain_id=1)
+    run = invoke(path, "check", "--offline", password="another")
+    assert [line[:38] for line in run.output.splitlines()] == [
+        "missing  chain 1: reporter.sources: a ",
+        f"missing  reporter: {folder}"[:38],
+    ]
 
 
 def test_check__says_what_asks_for_care(folder: Path) -> None:
@@ -130,10 +166,20 @@ def test_check__says_what_asks_for_care(folder: Path) -> None:
 
 
 def test_check__everything_missing_is_named(folder: Path) -> None:
-    run = invoke(write(folder), "check", password="another")
+    path = write(folder, SYNTHETIC)
+    record = json.loads((folder / "test.json").read_text())
+    market = dict.fromkeys(("token", "price_oracle", "reverse", "forward"), KEY.address)
+    (folder / "test.json").write_text(json.dumps(record | {"markets": {"ADA": market}}))
+    run = invoke(path, "check", password="another")
     assert run.exit_code == 1
-    assert [line.split()[0] for line in run.output.splitlines()] == ["missing", "missing"]
-    assert "127.0.0.1:9" in run.output
+    said = run.output.splitlines()
+    assert [line[:30] for line in said] == [
+        f"missing  reporter: {folder}"[:30],
+        "missing  node 127.0.0.1:9 is down: no answer (ConnectionError)"[:30],
+        "fine     source synthetic: has ADA"[:30],
+        "fine     enough sources have ADA"[:30],
+        "fine     the mailbox can be read"[:30],
+    ]
 
 
 def test_state_folder__that_cannot_be_made(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from datetime import timedelta
 from decimal import Decimal
@@ -11,7 +12,19 @@ from pathlib import Path
 import pytest
 from eth_account.hdaccount.mnemonic import Mnemonic
 
-from perpool.keeper.operation.config import PREFIX, KeeperConfig, load_config, secret_lines
+from perpool.keeper.operation.config import (
+    PREFIX,
+    HttpSection,
+    KeeperConfig,
+    LimitsSection,
+    LiquidatorSection,
+    Mailbox,
+    ReporterSection,
+    SubmitterSection,
+    SyncSection,
+    load_config,
+    secret_lines,
+)
 from perpool.keeper.sources import EXCHANGES
 from perpool.settings import ConfigError
 
@@ -233,7 +246,7 @@ listen = "9464"
         "another record",
         "1: networks: there is no such setting; did you mean network?",
         '3: rpc.1: write the URL of a node, "https://...", or the path of an IPC socket',
-        "4: clock: Input should be 'system' or 'chain'",
+        '4: clock: write "system" or "chain"',
         '9: reporter.account.1: name an account as "keystore:/path.json", "ape:alias" or '
         '"external:https://host:port#0x..."',
         "11: reporter.sources.1: there is no such source; did you mean bybit? (binance, bybit, "
@@ -270,7 +283,7 @@ listen = "9464"
             REPORTER.replace('8545"', '8545", "http://127.0.0.1:8545"'),
             "3: rpc: names a node twice",
         ),
-        ("min_agreeing = 0\n" + REPORTER, "1: min_agreeing: Input should be greater"),
+        ("min_agreeing = 0\n" + REPORTER, "1: min_agreeing: has to be 1 at least"),
         ("min_agreeing = 2\n" + REPORTER, "1: min_agreeing: 1 nodes in rpc allow 1 at most"),
         (REPORTER + 'sources = ["okx", "history"]', "7: reporter.sources: history is of the past"),
         (REPORTER + 'sources = ["history", "synthetic"]', "7: reporter.sources: history is of"),
@@ -280,7 +293,7 @@ listen = "9464"
         ),
         (REPORTER + 'sources = ["okx", "okx", "gate", "bybit"]', "7: reporter.sources: names one"),
         (REPORTER + 'sources = ["okx", "gate"]', "5: reporter.min_venues: there are 2 sources"),
-        (REPORTER + "min_venues = 0", "7: reporter.min_venues: Input should be greater"),
+        (REPORTER + "min_venues = 0", "7: reporter.min_venues: has to be 1 at least"),
         (REPORTER + 'sources = ["history"]', "5: reporter.data: history needs the folder"),
         (REPORTER + 'data = "."', "7: reporter.data: is read by"),
         (REPORTER + 'cadence = "5s"', "7: reporter.cadence: has to be between 10s and 3600s"),
@@ -301,7 +314,7 @@ listen = "9464"
             REPORTER + 'sources = ["binance", "gate", "bybit"]\n[reporter.exchange.okx]\na = 1',
             "8: ",
         ),
-        (REPORTER.replace('"keystore:r1.json"', "[]"), "6: reporter.account: List should have"),
+        (REPORTER.replace('"keystore:r1.json"', "[]"), "6: reporter.account: name 1 at least"),
         (
             REPORTER.replace('"keystore:r1.json"', '["ape:a", "ape:a"]'),
             "6: reporter.account: names one of them twice",
@@ -312,7 +325,7 @@ listen = "9464"
         (SUBMITTER + 'every = "0s"', "7: submitter.every: has to be between 1s and 600s"),
         (SUBMITTER + 'price_threshold = "0%"', "7: submitter.price_threshold: has to be above"),
         (SUBMITTER + 'funding_heartbeat = "2d"', "7: submitter.funding_heartbeat: has to be"),
-        (SUBMITTER + "confirmations = -1", "7: submitter.confirmations: Input should be"),
+        (SUBMITTER + "confirmations = -1", "7: submitter.confirmations: has to be 0 at least"),
         (LIQUIDATOR.replace("ether_price = 2500", ""), "5: liquidator: give either ether_price"),
         (LIQUIDATOR + f'ether_feed = "{ADDRESS}"', "5: liquidator: give either ether_price"),
         (LIQUIDATOR.replace("2500", "0"), "7: liquidator.ether_price: has to be above 0"),
@@ -338,8 +351,61 @@ def test_faults__not_toml(path: Path) -> None:
     assert fault.startswith("7: cannot be read:")
 
 
+PLACES = [
+    (section, name)
+    for section, model in (
+        ("", KeeperConfig),
+        ("[mailbox]", Mailbox),
+        ("[reporter]", ReporterSection),
+        ("[reporter.limits]", LimitsSection),
+        ("[submitter]", SubmitterSection),
+        ("[sync]", SyncSection),
+        ("[liquidator]", LiquidatorSection),
+        ("[http]", HttpSection),
+    )
+    for name in model.model_fields
+]
+WRONG = ("true", "7", "-7", "2.5", '"?"', '""', "[]", "[7]", "{ a = 1 }")
+
+
+@pytest.mark.parametrize(("section", "name"), PLACES)
+def test_faults__in_our_own_words(path: Path, section: str, name: str) -> None:
+    for wrong in WRONG:
+        text = f"{section}\n{name} = {wrong}"
+        found = faults(path, text)
+        assert [each for each in found if re.search("Input|should|what it has to", each)] == []
+        assert all(re.match(r"\d+: ", each) for each in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("log = 7", '1: log: write "console" or "json"'),
+        ("network = 7", "1: network: write a text in quotes"),
+        ('network = "Sepolia"', "1: network: has to fit ^[a-z0-9-]+$"),
+        ("rpc = []", "1: rpc: name 1 at least"),
+        ("rpc = 7", '1: rpc: write a list, such as ["...", "..."]'),
+        ("submitter = 7", "1: submitter: is a table of settings, not a value"),
+        ("mailbox = 7", "1: mailbox: is a table of settings, not a value"),
+        ('[sync]\nenabled = "perhaps"', "2: sync.enabled: write true or false"),
+        ("[submitter]\nconfirmations = 2.5", "2: submitter.confirmations: write a whole number"),
+        ("[submitter]\nconfirmations = 65", "2: submitter.confirmations: has to be 64 at most"),
+        ('[submitter]\nname = ""', "2: submitter.name: has to have 1 characters at least"),
+    ],
+)
+def test_faults__of_a_wrong_kind(path: Path, text: str, expected: str) -> None:
+    assert expected in faults(path, text)
+
+
 def test_faults__no_file(path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no such file"):
+    (path.parent / "pyproject.toml").write_text("[project]\nname = 'perpool'")
+    (path.parent / "broken.toml").write_text("rpc =")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    [fault] = caught.value.faults
+    assert fault == ("there is no such file; write one after docs/keeper/keeper.toml (here: none)")
+    (path.parent / "other.toml").write_text(REPORTER)
+    with pytest.raises(ConfigError, match=f"here: {path.parent}/other.toml\\)$"):
         load_config(path)
 
 

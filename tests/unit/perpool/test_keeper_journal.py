@@ -317,7 +317,7 @@ def test_bind__one_chain_for_good(journal: Journal) -> None:
     journal.bind("31337 0xaa")
     journal.check("31337 0xaa")
     for look in (journal.bind, journal.check):
-        with pytest.raises(JournalError, match=f"remove the folder {journal.path.parent}, else"):
+        with pytest.raises(JournalError, match=f"remove the folder {journal.path.parent};"):
             look("31337 0xbb")
 
 

@@ -12,7 +12,13 @@ from eth_account.signers.local import LocalAccount
 from perpool.keeper import rounds
 from perpool.keeper.mailbox import Message
 from perpool.keeper.model import Seats, Subject
-from perpool.keeper.operation.survey import CLAIMS, newest_signed
+from perpool.keeper.operation.survey import (
+    A_REPORTER,
+    CLAIMS,
+    MOMENTS,
+    newest_signed,
+    newest_spreads,
+)
 from perpool.keeper.rounds import SKEW, SUBJECTS_A_REPORTER, Collector
 from perpool.reports import Domain, SignedReport, ordered, pack_rates, sign_report
 
@@ -265,6 +271,53 @@ def test_newest_signed__checks_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert newest_signed(messages, SEATS, PANEL, NOW) == {}
     assert [each.observed_at for each, _ in checked] == list(range(NOW, NOW - CLAIMS, -1))
+
+
+def test_newest_spreads__of_the_newest_moment_with_a_quorum() -> None:
+    messages = [
+        *(funding(i, 5 + 10 * i, 7, time=NOW - 60) for i in range(4)),
+        *(price(i, 100 + i) for i in range(3)),
+        *(price(i, 900 + 50 * i, time=NOW - 60) for i in range(3)),
+        # newer, and of too few
+        *(funding(i, 1, 2) for i in range(2)),
+        # not yet
+        *(funding(i, 1, 99 * i, time=NOW + 61) for i in range(3)),
+    ]
+    assert newest_spreads(messages, SEATS, CHAIN, NOW + 60) == {
+        (ORACLE, TOKENS[0]): 30,
+        (ORACLE, TOKENS[1]): 0,
+        (FEED, TOKENS[0]): 2,
+    }
+
+
+def test_newest_spreads__no_forger_and_no_equivocator_counts() -> None:
+    strange = funding(STRANGER, 900).report
+    messages = [
+        *(funding(i, 5 + i) for i in range(4)),
+        funding(3, 700),
+        Message(CHAIN, ORACLE, replace(strange, reporter=REPORTERS[4].address)),
+        funding(STRANGER, 900),
+    ]
+    assert newest_spreads(messages, SEATS, CHAIN, NOW) == {(ORACLE, TOKENS[0]): 2}
+
+
+def test_newest_spreads__checks_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = []
+    monkeypatch.setattr(rounds, "is_signed", lambda *each: checked.append(each))
+    report = funding(0, 5).report
+    messages = [
+        Message(CHAIN, ORACLE, replace(report, observed_at=NOW - second, s=1 + again))
+        for second in range(2 * MOMENTS)
+        for again in range(2 * A_REPORTER)
+    ]
+    assert newest_spreads(messages, SEATS, CHAIN, NOW) == {}
+    assert len(checked) == MOMENTS * A_REPORTER
+    assert min(each.observed_at for each, _ in checked) == NOW - MOMENTS + 1
+
+
+def test_newest_spreads__a_token_with_too_few_values() -> None:
+    messages = [funding(0, 5, 7), funding(1, 9, None), funding(2, 6, 1)]
+    assert newest_spreads(messages, SEATS, CHAIN, NOW) == {(ORACLE, TOKENS[0]): 4}
 
 
 def test_prune__what_can_no_longer_be_sent(collector: Collector) -> None:

@@ -31,7 +31,7 @@ WELL = Status(
     time=NOW,
     block=123,
     feeds=(
-        Feed("funding", "ADA", Decimal("0.1095"), NOW - 600, HOUR),
+        Feed("funding", "ADA", Decimal("0.1095"), NOW - 600, HOUR, Decimal("0.002")),
         Feed("price", "ADA", Decimal("1.19364"), NOW - 30, HOUR / 2),
     ),
     pools=(Pool("ADA", "reverse", NOW - 600, NOW - 600), Pool("ADA", "forward", 0, NOW - 600)),
@@ -44,6 +44,9 @@ WELL = Status(
 )
 
 
+REFUSED = Transaction(NOW, "submitter", "refused", "price ADA", None, "it would fail: move")
+
+
 def rows(status: Status) -> dict[str, list[tuple[str, ...]]]:
     return {title: found for title, _, found in tables(status)}
 
@@ -54,8 +57,8 @@ def rows(status: Status) -> dict[str, list[tuple[str, ...]]]:
 def test_tables__all_there_is() -> None:
     assert rows(WELL) == {
         "Feeds on chain": [
-            ("funding", "ADA", "10.95 %", "10 min", "50 min"),
-            ("price", "ADA", "1.19364", "30 s", "29 min"),
+            ("funding", "ADA", "10.95 %", "0.20 %", "10 min", "50 min"),
+            ("price", "ADA", "1.19364", "-", "30 s", "29 min"),
         ],
         "Funding in the pools": [
             ("ADA", "reverse", "10 min ago", "0 s"),
@@ -63,7 +66,9 @@ def test_tables__all_there_is() -> None:
         ],
         "Accounts that pay": [("submitter", "0x12", "2", "0.05", "40 d")],
         "Active submitter": [("host-a", "20 s")],
-        "Reporters, 3 make a round": [(f"0x{number}", "60 s ago") for number in range(5)],
+        "Reporters, 3 of 5 make a round": [
+            (f"0x{number}", "60 s ago", "speaks") for number in range(5)
+        ],
         "Newest transactions": [
             ("10 min ago", "submitter", "done", "funding ADA", "0xabababab..abab")
         ],
@@ -77,12 +82,12 @@ def test_tables__heads_fit_their_rows() -> None:
 
 def test_tables__feed_before_its_first_value() -> None:
     status = replace(WELL, feeds=(Feed("price", "ADA", None, 0, HOUR),))
-    assert rows(status)["Feeds on chain"] == [("price", "ADA", "-", "never", "now")]
+    assert rows(status)["Feeds on chain"] == [("price", "ADA", "-", "-", "never", "now")]
 
 
 def test_tables__overdue_says_since_when() -> None:
     status = replace(WELL, feeds=(Feed("price", "ADA", Decimal(1), NOW - 3_900, HOUR),))
-    assert rows(status)["Feeds on chain"] == [("price", "ADA", "1", "65 min", "5 min ago")]
+    assert rows(status)["Feeds on chain"] == [("price", "ADA", "1", "-", "65 min", "5 min ago")]
 
 
 def test_tables__nothing_known() -> None:
@@ -100,6 +105,7 @@ def test_json__has_what_follows() -> None:
         "value": "0.1095",
         "observed_at": NOW - 600,
         "heartbeat": 3_600,
+        "spread": "0.002",
         "age": 600,
         "due_in": 3_000,
     }
@@ -132,6 +138,10 @@ def test_complaints__none_when_all_is_well() -> None:
         (well(lease=None), "nobody holds the lease: no submitter is active"),
         (well(lease=Lease("host-a", NOW)), "nobody holds the lease: no submitter is active"),
         (
+            well(lease=None, lease_known=False),
+            "nobody can tell who holds the lease, and whether a submitter is active",
+        ),
+        (
             well(pools=(Pool("ADA", "reverse", NOW - 1_300, NOW - 600),)),
             "ADA reverse: the pool's funding is 11 min behind the oracle",
         ),
@@ -141,13 +151,15 @@ def test_complaints__none_when_all_is_well() -> None:
         ),
         (well(payers=(Payer("liquidator", "0x12", Decimal(0)),)), "account 0x12 is empty"),
         (
-            well(reporters=(*WELL.reporters[:4], Reporter("0x4", NOW - 601))),
-            "silent reporters: 0x4; 4 are left, 3 are enough",
+            well(
+                reporters=(*WELL.reporters[:2], Reporter("0x3", None), Reporter("0x4", NOW - 601))
+            ),
+            "only 2 reporters speak, and a round takes 3: nothing can be reported; silent are 0x3, "
+            "0x4",
         ),
         (
-            well(reporters=(*WELL.reporters[:2], Reporter("0x3", None), Reporter("0x4", 0))),
-            "silent reporters: 0x3, 0x4; only 2 are left, and a round takes 3: nothing can be "
-            "reported",
+            well(refused=(REFUSED, replace(REFUSED, time=NOW - 600, reason="another"))),
+            "the chain refused 2 rounds in the last 60 min, at last price ADA: it would fail: move",
         ),
     ],
 )
@@ -163,6 +175,30 @@ def test_complaints__within_the_grace() -> None:
 
 def test_complaints__no_lease_where_nobody_submits() -> None:
     assert complaints(well(lease=None, has_lease=False)) == []
+
+
+def test_complaints__no_lease_on_a_chain_that_stands_still() -> None:
+    assert complaints(well(lease=None, is_local=True)) == []
+
+
+def test_complaints__one_refusal_may_be_a_race() -> None:
+    assert complaints(well(refused=(REFUSED,))) == []
+
+
+def test_silent__a_quorum_is_enough_and_the_table_says_who() -> None:
+    silent = (Reporter("0x3", None), Reporter("0x4", NOW - 601))
+    status = well(reporters=(*WELL.reporters[:3], *silent))
+    assert complaints(status) == []
+    assert rows(status)["Reporters, 3 of 5 make a round"][2:] == [
+        ("0x2", "60 s ago", "speaks"),
+        ("0x3", "never", "silent"),
+        ("0x4", "10 min ago", "silent"),
+    ]
+
+
+def test_tables__lease_that_cannot_be_looked_at() -> None:
+    status = well(lease=None, lease_known=False)
+    assert rows(status)["Active submitter"] == [("not known", "-")]
 
 
 def test_payer__lasts() -> None:
