@@ -13,6 +13,13 @@ through, and the hashes of the newest blocks that were read at. When those are n
 chain, the newest that still is, is where chain and file parted: what was read after it is read
 again, and events are looked through again from there. Everything in the file can be had from the
 chain once more, so a file that is lost costs nothing but time.
+
+Whenever there are new blocks, the last `TAIL` before them are looked through again, in the same
+request. Accounts of events that are new there, or are gone, are read again. So what a node left out
+of blocks that it had only just got is found, and so is a reorganisation that no hash has shown.
+
+ASSUMPTIONS. Of events that are older than `TAIL` blocks, nodes that agree have left out none: else
+an account stays unknown until its next event. Reading it then makes up for all it has missed.
 """
 
 from __future__ import annotations
@@ -42,7 +49,9 @@ CONTRACTS = {Leg.REVERSE: "ReversePool", Leg.FORWARD: "ForwardPool"}
 WHOSE = ("on_behalf", "borrower")
 """Arguments of events that name whose position has changed."""
 SPAN = 2_000
-"""Blocks of which events are asked for at once; fewer where a node refuses."""
+"""Blocks of which events are asked for at once; fewer after a failure."""
+TAIL = 64
+"""Blocks that are looked through again; half of what is asked for at once where that is less."""
 CHUNKS = 20
 """Spans that one call of `advance` works through."""
 WINDOW = 512
@@ -97,6 +106,10 @@ class Account(NamedTuple):
     address: str
 
 
+Sighting = tuple[int, Event]
+"""Block number, event."""
+
+
 class Block(NamedTuple):
     """One that positions were read at."""
 
@@ -141,6 +154,8 @@ class Follower:
         self.window = window
         self.log = log or structlog.get_logger("perpool.keeper.liquidator")
         self._longest_span = self._span = span
+        self._recent: set[Sighting] = set()
+        """What has been seen in the last `TAIL` blocks; nothing of before a restart."""
         for contract in CONTRACTS.values():
             reader.learn(load_abi(contract))
         self._store = _Store(path, reader.chain_id, list(self.pools), start)
@@ -161,24 +176,31 @@ class Follower:
         common = self._common(head.number)
         if common is None:
             return Progress(self._scanned, 0)
-        scanned, doubtful, read = self._scanned, set[Account](), 0
+        scanned, recent = self._scanned, self._recent
+        doubtful, read = set[Account](), 0
         if self._blocks and common < self._blocks[-1].number:
             scanned = min(scanned, common)
             doubtful = self._store.read_after(common)
+            recent = {each for each in recent if each[0] <= common}
             self.log.warning("chain reorganised", common=common, accounts=len(doubtful))
+        first = max(self.start, scanned + 1 - min(TAIL, self._span // 2))
         for _ in range(chunks):
             if scanned >= head.number:
                 break
-            last = min(scanned + self._span, head.number)
-            accounts = doubtful | self._touched(scanned + 1, last)
+            last = min(first + self._span - 1, head.number)
+            seen = self._sightings(first, last)
+            known = {each for each in recent if each[0] >= first}
+            accounts = doubtful.union(*(_subjects(event) for _, event in seen ^ known))
             positions = self._positions(accounts, head)
             blocks = [*self._anchor(common), Block(head.number, head.hash)]
             if not self._is_there(blocks[-1]):
                 # what was read may be of several forks
                 break
             self._keep(last, blocks, common, positions)
+            recent = {each for each in recent - known | seen if each[0] > last - TAIL}
+            self._recent = recent
             read += len(positions)
-            scanned, common, doubtful = last, head.number, set()
+            scanned, common, doubtful, first = last, head.number, set(), last + 1
             if last < head.number:
                 self.log.info("following", scanned=last, head=head.number, accounts=len(positions))
         return Progress(self._scanned, head.number - self._scanned, read)
@@ -204,8 +226,8 @@ class Follower:
     def _is_there(self, block: Block) -> bool:
         return self.reader.block_hash(block.number) == block.hash
 
-    def _touched(self, first: int, last: int) -> set[Account]:
-        """Whose positions events of these blocks are about."""
+    def _sightings(self, first: int, last: int) -> set[Sighting]:
+        """Events of these blocks that are about somebody's position."""
         try:
             events = self.reader.logs(list(self.pools), first, last)
         except ChainError:
@@ -213,12 +235,7 @@ class Follower:
             self._span = max(1, self._span // 2)
             raise
         self._span = min(2 * self._span, self._longest_span)
-        return {
-            Account(event.address, event.args[name])
-            for _, event in events
-            for name in WHOSE
-            if name in event.args._fields
-        }
+        return {each for each in events if _subjects(each[1])}
 
     def _positions(self, accounts: Iterable[Account], head: Head) -> list[tuple[str, Position]]:
         """(pool, position) of accounts at a block."""
@@ -245,6 +262,13 @@ class Follower:
         for pool, each in positions:
             index = self.indexes[pool]
             index.put(each.account, each.collateral, each.debt_shares, each.opened_block)
+
+
+def _subjects(event: Event) -> set[Account]:
+    """Whose positions an event is about."""
+    return {
+        Account(event.address, event.args[name]) for name in WHOSE if name in event.args._fields
+    }
 
 
 class _Store:

@@ -17,7 +17,7 @@ from perpool.chain import Call, ChainError
 from perpool.evm import Event, Reverted, Struct
 from perpool.evm.codec import checksum
 from perpool.keeper.chain.nodes import Head
-from perpool.keeper.liquidator.follow import CONTRACTS, Follower, FollowError, Progress
+from perpool.keeper.liquidator.follow import CONTRACTS, TAIL, Follower, FollowError, Progress
 from perpool.keeper.liquidator.index import Leg
 
 REVERSE, FORWARD = checksum(b"\x01" * 20), checksum(b"\x02" * 20)
@@ -44,6 +44,8 @@ class ScriptedChain:
         self.reads: list[int] = []
         self.most_blocks = 10**9
         """That a request for logs may cover."""
+        self.left_out: set[int] = set()
+        """Blocks whose events the node does not give."""
         self.before_read: Callable[[], None] = lambda: None
         for _ in range(blocks):
             self.mine()
@@ -76,6 +78,13 @@ class ScriptedChain:
         for content in (self.hashes, self.events, self.states):
             del content[len(content) - blocks :]
 
+    def swap(self, changes: Mapping[tuple[str, str], tuple[int, int]]) -> None:
+        """Another newest block than there was, under the same hash."""
+        [hash_] = self.hashes[-1:]
+        self.rewind(1)
+        self.mine(changes)
+        self.hashes[-1] = hash_
+
     def head(self) -> Head:
         return Head(self.height, self.hashes[-1], 1_000 + 12 * self.height, 0)
 
@@ -93,6 +102,7 @@ class ScriptedChain:
         return [
             (number, event)
             for number in range(from_block, min(to_block, self.height) + 1)
+            if number not in self.left_out
             for event in self.events[number]
             if event.address in addresses
         ]
@@ -180,7 +190,8 @@ def test_advance__reads_only_who_was_touched_since(chain: ScriptedChain, path: P
     follower.advance(chain.head())
     chain.mine({(REVERSE, BERT): (100, 0)}, name="Liquidate")
     assert follower.advance(chain.head()) == Progress(scanned=2, behind=0, read=1)
-    assert chain.asked[-1] == (2, 2)
+    # with what it has seen already, and does not read again
+    assert chain.asked[1:] == [(0, 2)]
     check(follower, chain)
     assert ANNA in follower.indexes[REVERSE]
     # and asks for nothing where there is nothing new
@@ -210,9 +221,10 @@ def test_advance__in_spans_with_a_bound_a_call(path: Path) -> None:
         chain.mine({(REVERSE, NAMES[number % 12]): (100, number)})
     follower = follower_of(chain, path, span=10)
     assert follower.advance(chain.head(), chunks=2) == Progress(scanned=19, behind=21, read=19)
-    assert follower.advance(chain.head(), chunks=2).behind == 1
-    assert follower.advance(chain.head(), chunks=2).behind == 0
-    assert chain.asked == [(0, 9), (10, 19), (20, 29), (30, 39), (40, 40)]
+    assert follower.advance(chain.head(), chunks=2) == Progress(scanned=34, behind=6, read=15)
+    assert follower.advance(chain.head(), chunks=2) == Progress(scanned=40, behind=0, read=6)
+    # each call begins with half a span that it knows
+    assert chain.asked == [(0, 9), (10, 19), (15, 24), (25, 34), (30, 39), (40, 40)]
     check(follower, chain)
 
 
@@ -278,7 +290,7 @@ def test_advance__reads_again_only_what_was_read_on_the_lost_fork(path: Path) ->
     chain.mine()
     chain.mine()
     assert follower.advance(chain.head()).read == 2
-    assert chain.asked[-1] == (5, 7)
+    assert chain.asked[-1] == (0, 7)
     check(follower, chain)
 
 
@@ -313,7 +325,7 @@ def test_advance__a_reorganisation_beyond_the_window(path: Path) -> None:
         chain.mine({(REVERSE, CARL): (100, 1)})
     follower.advance(chain.head())
     check(follower, chain)
-    assert chain.asked[-1] == (1, 12)
+    assert chain.asked[-1] == (0, 12)
 
 
 def test_advance__another_chain_under_the_same_number(path: Path) -> None:
@@ -363,6 +375,124 @@ def test_advance__a_reorganisation_while_it_reads(path: Path) -> None:
     assert follower.advance(chain.head()).read == 0
     assert known(follower) == {}
     follower.advance(chain.head())
+    check(follower, chain)
+
+
+# -- the last blocks once more --
+
+
+@pytest.mark.parametrize(("blocks", "found"), [(1, True), (TAIL, True), (TAIL + 1, False)])
+def test_tail__events_that_a_node_left_out(path: Path, blocks: int, found: bool) -> None:
+    """Of so many blocks before the newest that had been looked through."""
+    chain = ScriptedChain(blocks=100)
+    follower = follower_of(chain, path)
+    chain.mine({(REVERSE, ANNA): (100, 60)})
+    chain.left_out = {chain.height}
+    for _ in range(blocks - 1):
+        chain.mine()
+    assert follower.advance(chain.head()) == Progress(scanned=chain.height, behind=0)
+    chain.left_out.clear()
+    chain.mine({(FORWARD, BERT): (5, 5)})
+    chain.asked.clear()
+    assert follower.advance(chain.head()).read == 1 + found
+    # in the one request that there is anyway
+    assert chain.asked == [(chain.height - TAIL, chain.height)]
+    assert ((REVERSE, ANNA) in known(follower)) == found
+    # the next event of an account makes up for what was never seen
+    chain.mine({(REVERSE, ANNA): (100, 50)})
+    assert follower.advance(chain.head()).read == 1
+    check(follower, chain)
+
+
+def test_tail__what_is_in_it_is_read_once(path: Path) -> None:
+    chain = ScriptedChain(blocks=100)
+    chain.mine({(REVERSE, each): (100, 60) for each in NAMES})
+    follower = follower_of(chain, path)
+    assert follower.advance(chain.head()).read == len(NAMES)
+    chain.asked.clear()
+    for _ in range(TAIL + 2):
+        chain.mine()
+        assert follower.advance(chain.head()).read == 0
+    assert len(chain.asked) == TAIL + 2
+    check(follower, chain)
+    # what has left it is not kept
+    assert not follower._recent
+
+
+def test_tail__begins_no_earlier_than_the_start(path: Path) -> None:
+    chain = ScriptedChain(blocks=50)
+    follower = follower_of(chain, path, start=45)
+    follower.advance(chain.head())
+    chain.mine()
+    follower.advance(chain.head())
+    assert chain.asked == [(45, 49), (45, 50)]
+
+
+def test_tail__a_reorganisation_that_no_hash_shows(path: Path) -> None:
+    """Who is in the lost block alone, in the new one alone, and in both."""
+    chain = ScriptedChain(blocks=5)
+    chain.mine({(REVERSE, CARL): (100, 60)})
+    chain.mine({(REVERSE, ANNA): (100, 60), (REVERSE, CARL): (100, 70)})
+    follower = follower_of(chain, path)
+    follower.advance(chain.head())
+    chain.swap({(FORWARD, BERT): (5, 5)})
+    chain.mine()
+    assert follower.advance(chain.head()).read == 3
+    check(follower, chain)
+    assert set(known(follower)) == {(REVERSE, CARL), (FORWARD, BERT)}
+    chain.mine()
+    assert follower.advance(chain.head()).read == 0
+
+
+def test_tail__the_same_event_on_both_forks(path: Path) -> None:
+    """In a block of one number, which the new fork has only later."""
+    chain = ScriptedChain(blocks=6)
+    follower = follower_of(chain, path)
+    follower.advance(chain.head())
+    chain.mine({(REVERSE, ANNA): (100, 60)})
+    follower.advance(chain.head())
+    chain.rewind(2)
+    chain.mine()
+    follower.advance(chain.head())
+    check(follower, chain)
+    assert known(follower) == {}
+    chain.mine({(REVERSE, ANNA): (100, 61)})
+    follower.advance(chain.head())
+    check(follower, chain)
+
+
+def test_tail__the_same_event_on_a_fork_beyond_the_window(path: Path) -> None:
+    """Of an account that was without debt for so long that it is forgotten."""
+    chain = ScriptedChain(blocks=6)
+    follower = follower_of(chain, path, window=4)
+    follower.advance(chain.head())
+    chain.mine({(REVERSE, ANNA): (100, 0)})
+    for _ in range(8):
+        follower.advance(chain.head())
+        chain.mine()
+    chain.rewind(9)
+    chain.mine({(REVERSE, ANNA): (100, 60)})
+    for _ in range(9):
+        chain.mine()
+    follower.advance(chain.head())
+    check(follower, chain)
+
+
+def test_tail__is_not_done_with_before_it_is_kept(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = ScriptedChain(blocks=5)
+    chain.mine({(REVERSE, ANNA): (100, 60)})
+    chain.left_out = {chain.height}
+    follower = follower_of(chain, path)
+    follower.advance(chain.head())
+    chain.left_out.clear()
+    chain.mine()
+    with monkeypatch.context() as patch:
+        patch.setattr(chain, "read", lambda calls, head: [Reverted("no") for _ in calls])
+        with pytest.raises(Reverted):
+            follower.advance(chain.head())
+    assert follower.advance(chain.head()).read == 1
     check(follower, chain)
 
 
@@ -423,8 +553,9 @@ def test_restart__goes_on_where_it_was(chain: ScriptedChain, path: Path) -> None
     second = follower_of(chain, path)
     assert set(known(second)) == {(REVERSE, ANNA), (FORWARD, BERT)}
     assert second.indexes[FORWARD][BERT].opened_block == 2**100 % 7
-    assert second.advance(chain.head()).read == 1
-    assert chain.asked == [(2, 2)]
+    # once more those that it does not remember to have seen
+    assert second.advance(chain.head()).read == 3
+    assert chain.asked == [(0, 2)]
     check(second, chain)
 
 
