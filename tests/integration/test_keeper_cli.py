@@ -7,6 +7,7 @@ import gzip
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +29,7 @@ from perpool.chain import Chain
 from perpool.deployment import ChainSender, Deployment, Record, load_config
 from perpool.keeper.cli import keeper
 from perpool.keeper.operation.config import PREFIX
+from perpool.keeper.transactions.journal import Intent, Journal, Parcel
 from tests.external_signer import ExternalSigner
 
 ROOT = Path(__file__).parents[2]
@@ -368,6 +370,91 @@ def test_status__after_a_round(setting: Setting) -> None:
     assert found["troubles"] == []
 
 
+def test_status__is_well_after_a_round(setting: Setting) -> None:
+    """With two of five reporters never heard, and nobody who holds the lease between two runs."""
+    setting.invoke("run", "--once")
+    run = setting.invoke("status")
+    assert run.exit_code == 0, run.output
+    assert run.output.count("silent") == 2
+    found = setting.status()
+    assert found["complaints"] == []
+    assert [each["spread"] for each in found["feeds"]] == [
+        "0.000000000",
+        "0.000000000000000000",
+    ]
+
+
+def test_status__a_lease_that_nobody_can_see(setting: Setting) -> None:
+    setting.invoke("run", "--once")
+    settings = {"MAILBOX__URL": "redis://127.0.0.1:9/0"}
+    found = json.loads(setting.invoke("status", "--json", settings=settings).stdout)
+    assert (found["lease"], found["lease_known"]) == (None, False)
+    [trouble] = found["complaints"]
+    assert trouble.startswith("redis://127.0.0.1:9/0: it cannot be reached")
+    run = setting.invoke("status", settings=settings)
+    assert run.exit_code == 3
+    assert "not known" in run.output
+    assert "nobody holds" not in run.output
+
+
+def test_status__rounds_that_the_chain_refuses_again_and_again(setting: Setting) -> None:
+    folder = Path(setting.settings["STATE"])
+    folder.mkdir()
+    with contextlib.closing(Journal(folder / "journal.db", "submitter")) as journal:
+        for age, kind in ((3_700, "price"), (900, "price"), (60, "funding"), (30, "observe")):
+            parcel = Parcel((Intent(kind, "ADA", START - age),), STRANGER.address, b"")
+            planned = journal.plan([parcel], None, START - age)
+            journal.refuse(planned.id, f"it would fail: {age}", START - age)
+    found = setting.status()
+    assert [each["what"] for each in found["refused"]] == ["funding ADA", "price ADA"]
+    assert {each["state"] for each in found["transactions"]} == {"refused"}
+    line = "the chain refused 2 rounds in the last 60 min, at last funding ADA: it would fail: 60"
+    assert line in found["complaints"]
+
+
+# -- a local chain that was started anew --
+
+
+def test_anew__the_journal_of_a_chain_that_is_gone(
+    setting: Setting, tmp_path: Path, anvil: Anvil
+) -> None:
+    setting.invoke("run", "--once")
+    with Anvil(timestamp=START - 600) as other:
+        chain = Chain.connect(other.endpoint)
+        genesis = chain.rpc("eth_getBlockByNumber", "0x0", False)
+        assert genesis == setting.chain.rpc("eth_getBlockByNumber", "0x0", False)
+        settings = {"RPC": other.http_url}
+        for command in (["run", "--once"], ["status"]):
+            run = setting.invoke(*command, settings=settings)
+            assert run.exit_code == 1
+            assert run.stderr.startswith("Error: there is no funding oracle at ")
+            assert run.stderr.endswith("deploy again\n")
+        chain.mine()  # a deployment at another time
+        record = tmp_path / "again.json"
+        Deployment(
+            load_config(ROOT / "deploy" / "local.toml"), ChainSender(chain, chain.default), record
+        ).run()
+        chain.mine(timestamp=START)
+        text = setting.config.read_text()
+        setting.config.write_text(text.replace(str(setting.record.path), str(record)))
+        folder = setting.settings["STATE"]
+        advice = (
+            f"{folder}/journal.db is of another chain: if a local one was started anew, remove the "
+            f"folder {folder}; if not, name another as `state`"
+        )
+        run = setting.invoke("run", "--once", settings=settings)
+        assert (run.exit_code, run.stderr.splitlines()[-1]) == (1, f"Error: {advice}")
+        assert chain.block_number == Chain.connect(other.endpoint).block_number
+        run = setting.invoke("status", settings=settings)
+        assert (run.exit_code, advice in run.output.splitlines()) == (3, True)
+        run = setting.invoke("check", settings=settings)
+        assert (run.exit_code, run.output.splitlines()[-1]) == (1, f"missing  {advice}")
+        shutil.rmtree(folder)
+        run = setting.invoke("run", "--once", settings=settings)
+        assert (run.exit_code, run.stdout) == (0, SENT)
+        assert setting.invoke("status", settings=settings).exit_code == 0
+
+
 def test_status__tables_and_an_exit_code_for_scripts(setting: Setting) -> None:
     run = setting.invoke("status")
     assert run.exit_code == 3
@@ -404,10 +491,55 @@ def test_check__what_is_missing(setting: Setting) -> None:
     assert run.exit_code == 1
     missing = [line for line in run.output.splitlines() if line.startswith("missing")]
     assert missing == [
+        f"missing  submitter {STRANGER.address} has 0.000000 ether",
         f"missing  {STRANGER.address} is no reporter of this deployment: have the owner register "
         "it",
-        f"missing  submitter {STRANGER.address} has 0.000000 ether",
     ]
+
+
+def test_check__every_node_by_its_host(setting: Setting) -> None:
+    with Anvil(chain_id=5) as other:
+        url = setting.settings["RPC"]
+        nodes = f"{url} http://me:secret@127.0.0.1:9/a-secret-path {other.http_url}"
+        run = setting.invoke("check", settings={"RPC": nodes, "MIN_AGREEING": "1"})
+    assert run.exit_code == 1
+    assert "secret" not in run.output
+    block = setting.chain.block_number
+    assert [line for line in run.output.splitlines() if "node" in line] == [
+        f"fine     node {url[7:]} answers with block {block}",
+        "missing  node 127.0.0.1:9 is down: no answer (ConnectionError)",
+        f"missing  node {other.http_url[7:]} is of the wrong chain: 5, not 31337",
+        f"fine     nodes agree on block {block} of chain 31337",
+    ]
+
+
+def test_check__nodes_that_disagree(setting: Setting) -> None:
+    with Anvil(timestamp=START - 600) as other:
+        Chain.connect(other.endpoint).mine(setting.chain.block_number)
+        urls = [setting.settings["RPC"], other.http_url]
+        run = setting.invoke("check", settings={"RPC": " ".join(urls)})
+    said = [line for line in run.output.splitlines() if "node" in line]
+    for line, url in zip(said[:2], urls, strict=True):
+        assert line.startswith(f"fine     node {url[7:]} answers with block ")
+    assert said[2].startswith("missing  nodes differ on ")
+    # what does not take them goes on
+    assert run.output.splitlines()[-1] == "fine     the mailbox can be read"
+
+
+def test_check__without_a_record_what_does_not_take_one(setting: Setting) -> None:
+    text = setting.config.read_text()
+    setting.config.write_text(text.replace(str(setting.record.path), "/nowhere.json"))
+    run = setting.invoke("check", settings={"MARKETS": "ADA"})
+    assert run.exit_code == 1
+    states = [line.split()[0] for line in run.output.splitlines()]
+    assert states == ["missing"] + ["fine"] * (len(states) - 1)
+    for each in (
+        "agree on block",
+        "submitter 0x",
+        "source binance: has ADA",
+        "mailbox can be read",
+    ):
+        assert each in run.output
 
 
 def test_check__signer_without_the_key(setting: Setting) -> None:
