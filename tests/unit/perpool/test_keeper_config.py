@@ -285,6 +285,10 @@ listen = "9464"
         ),
         ("min_agreeing = 0\n" + REPORTER, "1: min_agreeing: has to be 1 at least"),
         ("min_agreeing = 2\n" + REPORTER, "1: min_agreeing: 1 nodes in rpc allow 1 at most"),
+        ("max_lag_blocks = 0\n" + REPORTER, "1: max_lag_blocks: has to be 1 at least"),
+        ("max_lag_blocks = 1001\n" + REPORTER, "1: max_lag_blocks: has to be 1000 at most"),
+        (SUBMITTER + "max_gas = 999999", "7: submitter.max_gas: has to be 1000000 at least"),
+        (SUBMITTER + "max_gas = 16777217", "7: submitter.max_gas: has to be 16777216 at most"),
         (REPORTER + 'sources = ["okx", "history"]', "7: reporter.sources: history is of the past"),
         (REPORTER + 'sources = ["history", "synthetic"]', "7: reporter.sources: history is of"),
         (

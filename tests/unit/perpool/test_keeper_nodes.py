@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from perpool.keeper.chain.endpoint import classify, name_endpoints
 from perpool.keeper.chain.nodes import Nodes, NodesError, SendAnswer
+from perpool.keeper.operation import assembly
+from perpool.keeper.operation.config import KeeperConfig, LiquidatorSection, SubmitterSection
+from perpool.keeper.operation.metrics import Metrics
+from perpool.keeper.transactions.fees import GWEI, FeePolicy
 
 
 @pytest.mark.parametrize(
@@ -101,3 +108,43 @@ def test_min_agreeing__half_by_default(count: int, agreeing: int) -> None:
 def test_min_agreeing__out_of_bounds(agreeing: int) -> None:
     with pytest.raises(NodesError, match="2 nodes allow 1 to 2"):
         Nodes(["http://a.example", "http://b.example"], min_agreeing=agreeing)
+
+
+# -- what the configuration says of them --
+
+
+def test_settings__reach_the_nodes() -> None:
+    config = KeeperConfig(
+        network="sepolia",
+        rpc=["http://a.example", "http://b.example"],
+        min_agreeing=2,
+        max_lag_blocks=20,
+        submitter=SubmitterSection(account="keystore:key.json"),
+    )
+    nodes = assembly.open_nodes(config, 1, lambda: 0)
+    assert (nodes.min_agreeing, nodes.max_lag_blocks) == (2, 20)
+
+
+@pytest.mark.parametrize("section", [SubmitterSection, LiquidatorSection])
+def test_settings__reach_the_outbox(section: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def outbox(nodes: Any, journal: Any, wallet: Any, fees: FeePolicy, **rest: Any) -> Any:
+        return SimpleNamespace(fees=fees, bind=lambda: None)
+
+    monkeypatch.setattr(assembly, "Outbox", outbox)
+    place: Any = SimpleNamespace(
+        nodes=None,
+        record=SimpleNamespace(multicall=None),
+        metrics=Metrics(),
+        clock=None,
+        anchor=0,
+        journal=lambda lane: None,
+    )
+    settings: Any = {"account": "keystore:key.json", "max_gas": 2_000_000, "max_fee": "9 gwei"}
+    if section is LiquidatorSection:
+        settings["ether_price"] = 2_500
+    wallet: Any = None
+    made: Any = assembly._outbox(
+        place, "lane", section(**settings), wallet, unmet=lambda intents, head: []
+    )
+    assert made.fees.max_gas == 2_000_000
+    assert made.fees.max_fee == 9 * GWEI
