@@ -31,7 +31,7 @@ from perpool.keeper.chain.contracts import KeeperError
 from perpool.keeper.chain.endpoint import Connection, Endpoint, Head, name_endpoints
 from perpool.keeper.chain.nodes import Nodes
 from perpool.keeper.mailbox import MailboxError, open_mailbox
-from perpool.keeper.model import Observation
+from perpool.keeper.model import LeftOut, Observation
 from perpool.keeper.operation.assembly import (
     Place,
     build_panel,
@@ -271,13 +271,11 @@ class _Check:
     def _mailbox(self, chain_id: int | None) -> Findings:
         if self.config.reporter is None and self.config.submitter is None:
             return
-        if chain_id is None:
-            yield careful("the mailbox is not looked at, as the chain is not known")
-            return
         make_folder(self.config.state_folder)
         with (
             self.waiting("asking the mailbox"),
-            closing(open_mailbox(self.config.mailbox_url, chain_id)) as mailbox,
+            # one that can be reached answers for any chain
+            closing(open_mailbox(self.config.mailbox_url, chain_id or 1)) as mailbox,
         ):
             mailbox.read(None)
         yield fine("the mailbox can be read")
@@ -344,11 +342,18 @@ def venue_finding(venue: str, observations: Iterable[Observation]) -> Finding:
             good.append(each.market)
         for left_out in each.left_out:
             if left_out.venue == venue:
-                reason = "no such market" if left_out.kind == "symbol" else left_out.reason
-                lacks.setdefault(reason, []).append(each.market)
+                lacks.setdefault(_reason(left_out), []).append(each.market)
     parts = [f"has {_listed(good)}"] if good else []
     parts += [f"{reason}: {_listed(markets)}" for reason, markets in lacks.items()]
     return (careful if lacks else fine)(f"source {venue}: {'; '.join(parts)}")
+
+
+def _reason(left_out: LeftOut) -> str:
+    if left_out.kind == "symbol":
+        return "no such market"
+    if left_out.kind in ("unreachable", "slow"):
+        return f"does not answer ({left_out.reason})"
+    return left_out.reason
 
 
 def market_findings(observations: Iterable[Observation], least: int) -> Findings:

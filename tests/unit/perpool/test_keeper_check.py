@@ -99,7 +99,7 @@ def test_venue__a_line_with_what_it_has_and_has_not() -> None:
     assert [venue_finding(each, observations) for each in ("okx", "gate", "bybit")] == [
         careful("source okx: has ADA, XRP; its answer is 300 s old: FOO"),
         careful("source gate: has ADA; no such market: XRP, FOO"),
-        careful("source bybit: no answer: ADA, XRP, FOO"),
+        careful("source bybit: does not answer (no answer): ADA, XRP, FOO"),
     ]
     assert venue_finding("okx", observations[:2]) == fine("source okx: has ADA, XRP")
 
@@ -177,13 +177,13 @@ def test_check__asks_every_source_once_and_says_so_meanwhile(
     assert [each.asked for each in venues] == [[("ADA", "XRP")]] * 3
     assert found[3:] == [
         fine("source okx: has ADA, XRP"),
-        careful("source gate: no answer within 1 s: ADA, XRP"),
+        careful("source gate: does not answer (no answer within 1 s): ADA, XRP"),
         fine("source bybit: has ADA, XRP"),
         missing("ADA: fewer than 3 sources have funding and a price"),
         missing("XRP: fewer than 3 sources have funding and a price"),
-        careful("the mailbox is not looked at, as the chain is not known"),
+        fine("the mailbox can be read"),
     ]
-    assert shown == ended == ["asking the nodes", "asking okx, gate, bybit"]
+    assert shown == ended == ["asking the nodes", "asking okx, gate, bybit", "asking the mailbox"]
 
 
 def test_check__history_s_folder_by_its_setting(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ from click.testing import CliRunner, Result
 from eth_account import Account
 
 from perpool.keeper.chain.contracts import KeeperError
-from perpool.keeper.cli import keeper
+from perpool.keeper.cli import keeper, waiting
 from perpool.keeper.operation.assembly import open_accounts
 from perpool.keeper.operation.config import PREFIX, load_config
 from perpool.keeper.signing import PASSWORD_VARIABLE
@@ -145,7 +146,7 @@ def test_check__a_missing_record_hides_nothing(folder: Path) -> None:
         "missing  reporter",
         "missing  node 127.0.0.1",
         "careful  sources are not asked, as the markets are not known",
-        "careful  the mailbox is not looked at, as the chain is not known",
+        "fine     the mailbox can be read",
     ]
 
 
@@ -227,3 +228,16 @@ def test_commands__replay_is_one_of_them() -> None:
         "run",
         "status",
     ]
+
+
+def test_waiting__is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    for is_terminal in (True, False):
+        shown = io.StringIO()
+        shown.isatty = lambda is_terminal=is_terminal: is_terminal  # type: ignore[misc]
+        monkeypatch.setattr("sys.stderr", shown)
+        with waiting("asking okx"):
+            pass
+        assert ("asking okx" in shown.getvalue()) == is_terminal
