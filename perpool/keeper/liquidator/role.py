@@ -8,9 +8,9 @@
     role.tick(now)
 
 Each tick brings the positions up to the newest block, cuts their order at the price of that block,
-tries the ways to liquidate those it finds, and hands what pays to the outbox. Who cannot be
-liquidated at a profit rests for some blocks, longer each time, unless his position or the price
-changes.
+tries the ways to liquidate those with the most at stake, and hands what pays to the outbox. Who
+cannot be liquidated at a profit rests for some blocks, longer each time, unless his position or the
+price changes.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ from perpool.uniswap import encode_v3_route, reverse_v3_route
 
 KIND = "liquidation"
 CANDIDATES = 24
-"""Accounts that one tick tries, the most unhealthy first."""
+"""Accounts that one tick tries, those with the most at stake first: small ones cost their owner
+next to nothing, and may be as unhealthy as he likes."""
 EXPIRY = 60
 """Seconds after which a liquidation that was not sent is decided anew."""
 ESTIMATES = 8
@@ -64,6 +65,9 @@ PRICE_CHANGE = WAD // 100
 """Share of the price after which an account is tried again all the same."""
 _FAILED = ("reverted", "refused", "unmet")
 _DRY_RUN = "dry run"
+_TOO_SMALL = "the bonus is not worth the gas"
+_SAID_OTHERWISE = (_DRY_RUN, _TOO_SMALL)
+"""Reasons that have a line of their own in the log, not one for each account."""
 
 
 class Nodes(follow.Reader, Protocol):
@@ -186,7 +190,8 @@ class Outcome:
     chosen: tuple[Choice, ...] = ()
     """Handed to the outbox; in a dry run only logged."""
     rested: Mapping[str, str] = field(default_factory=dict)
-    """Reasons of those that were tried and do not pay, by pool/account."""
+    """Reasons of those that were tried and do not pay, by pool/account; without who is too small to
+    be tried."""
 
 
 class LiquidatorRole:
@@ -272,27 +277,28 @@ class LiquidatorRole:
         return found
 
     def _candidates(self, found: Sequence[Found], head: Head) -> list[Candidate]:
-        """Those of them that are to be tried now."""
+        """Those of them that are to be tried now, the most at stake first."""
         known = {subject_of(pool, position) for pool, _, position in found}
         self._rests = {name: rest for name, rest in self._rests.items() if name in known}
         fresh = [each for each in found if not self._is_resting(*each, head)]
         if not fresh:
             return []
-        if len(fresh) > CANDIDATES:
-            self.log.info("not tried yet", accounts=len(fresh) - CANDIDATES)
         gas_price, ether_price = sum(self.nodes.fees(head)), self._ether_price(head)
-        return [
-            Candidate(
-                pool,
-                position,
-                Case(
-                    pool.leg,
-                    terms_of(pool.leg, pool.numbers, position, moment),
-                    Rates(moment.price_e36, pool.usdt_unit, gas_price, ether_price),
-                ),
-            )
-            for pool, moment, position in fresh[:CANDIDATES]
-        ]
+        large: list[Candidate] = []
+        small: list[Candidate] = []
+        for pool, moment, position in fresh:
+            terms = terms_of(pool.leg, pool.numbers, position, moment)
+            rates = Rates(moment.price_e36, pool.usdt_unit, gas_price, ether_price)
+            each = Candidate(pool, position, Case(pool.leg, terms, rates))
+            (large if each.case.may_pay(self.policy) else small).append(each)
+        for each in small:
+            self._rest(each, _TOO_SMALL, head, "unprofitable")
+        if small:
+            self.log.info("left alone", reason=_TOO_SMALL, accounts=len(small))
+        large.sort(key=lambda it: self._hope(it, it.case.stake), reverse=True)
+        if len(large) > CANDIDATES:
+            self.log.info("not tried yet", accounts=len(large) - CANDIDATES)
+        return large[:CANDIDATES]
 
     def _ether_price(self, head: Head) -> Decimal:
         """USDT. Where the feed has nothing fresh, more than the last that it had.
@@ -345,6 +351,14 @@ class LiquidatorRole:
             return False
         return head.number < rest.until
 
+    def _hope(self, candidate: Candidate, usdt: Decimal) -> Decimal:
+        """What orders those that there is no time for: USDT, the fewer the longer he has rested.
+
+        So who fails again and again makes way, and still not for hundreds of small ones.
+        """
+        rest = self._rests.get(candidate.subject)
+        return usdt / (rest.blocks if rest else 1)
+
     def _rest(self, candidate: Candidate, reason: str, head: Head, outcome: str) -> None:
         before = self._rests.get(candidate.subject)
         blocks = min(2 * before.blocks, LONGEST_REST) if before else FIRST_REST
@@ -352,7 +366,7 @@ class LiquidatorRole:
             reason, blocks, head.number + blocks, candidate.position, candidate.case.rates.price_e36
         )
         self.metrics.liquidations.labels(candidate.pool.leg.value, outcome).inc()
-        if reason != _DRY_RUN and (before is None or before.reason != reason):
+        if reason not in _SAID_OTHERWISE and (before is None or before.reason != reason):
             self.log.info("left alone", reason=reason, **_facts(candidate))
 
     # -- what pays --
@@ -364,7 +378,7 @@ class LiquidatorRole:
 
         Who is put off, because there are more than can be looked at or sent at once, is in neither.
         """
-        chosen: dict[str, Choice] = {}
+        chosen: dict[str, Appraisal] = {}
         reasons: dict[str, str] = {}
         pending = {each.subject: each for each in candidates}
         for size in range(SIZES):
@@ -375,21 +389,20 @@ class LiquidatorRole:
                 else:
                     # of the largest size, which comes first
                     reasons.setdefault(each.subject, failure)
-            # who did not pay before comes after all others
-            hopeful.sort(key=lambda it: (it[0].subject in self._rests, -it[1][0].profit))
+            hopeful.sort(key=lambda it: self._hope(it[0], it[1][0].profit), reverse=True)
             for each, _ in hopeful[ESTIMATES:]:
                 del pending[each.subject]
             for each, gains in hopeful[:ESTIMATES]:
                 found, failure = self._after_gas(each, gains)
                 if found is not None and each.case.pays(found, self.policy):
-                    chosen[each.subject] = self._decide(each, found)
+                    chosen[each.subject] = found
                     del pending[each.subject]
                 else:
                     reasons.setdefault(each.subject, failure)
         for each in pending.values():
             self._rest(each, reasons[each.subject], head, "unprofitable")
-        order = [chosen[each.subject] for each in candidates if each.subject in chosen]
-        row = self._in_a_row(order, head)
+        order = [(each, chosen[each.subject]) for each in candidates if each.subject in chosen]
+        row = [self._decide(*each) for each in self._in_a_row(order, head)]
         put_off = len(candidates) - len(row) - len(pending)
         if put_off:
             self.log.info("put off", accounts=put_off, chosen=len(row))
@@ -454,21 +467,27 @@ class LiquidatorRole:
         attempt = candidate.attempt(appraisal.proposal, self.receiver, least)
         return Choice(candidate, appraisal, attempt)
 
-    def _in_a_row(self, chosen: Sequence[Choice], head: Head) -> list[Choice]:
+    def _in_a_row(
+        self, chosen: Sequence[tuple[Candidate, Appraisal]], head: Head
+    ) -> list[tuple[Candidate, Appraisal]]:
         """Those that fit and pay after the ones before them, which have moved the market.
 
-        The others fail, for the least that they have to bring. The first pays by itself, so
-        whatever becomes of the row, it is done.
+        The others fail, for not being worth their gas. Of the rest the gain is the one in the row,
+        which is also what they are held to. The first pays by itself, so whatever becomes of the
+        row, it is done.
         """
         if len(chosen) < 2:
             return list(chosen)
-        found = []
-        gains = self.trials.in_a_row([each.attempt for each in chosen], head)
-        for each, gain in zip(chosen, gains, strict=False):
-            if not isinstance(gain, str):
-                case, first = each.candidate.case, each.appraisal
-                appraisal = case.appraise(first.proposal, gain, first.gas_cost)
-                found.append(replace(each, appraisal=appraisal))
+        attempts = [
+            each.attempt(apart.proposal, self.receiver, each.case.worth_its_gas(apart, self.policy))
+            for each, apart in chosen
+        ]
+        gains = self.trials.in_a_row(attempts, head)
+        found = [
+            (each, each.case.appraise(apart.proposal, gain, apart.gas_cost))
+            for (each, apart), gain in zip(chosen, gains, strict=False)
+            if not isinstance(gain, str)
+        ]
         return found or [chosen[0]]
 
     # -- doing it --

@@ -34,7 +34,7 @@ PURCHASE = Proposal(Way.PURCHASE, MAX_UINT256)
 
 
 def case(leg: Leg = Leg.REVERSE, most: int = 500 * USDT, *, is_bad: bool = False) -> Case:
-    return Case(leg, Terms(most, is_bad), RATES)
+    return Case(leg, Terms(most, is_bad, bonus=0), RATES)
 
 
 # -- terms --
@@ -73,7 +73,10 @@ def test_terms_of__as_the_pools_have_them(evm: Evm, market: Market, leg: Leg, pe
         position = Position(account.address, *pool.position(account)[:2])
         terms = terms_of(leg, LegParameters(*config.leg), position, moment)
         receipt = pool.liquidate.transact(account, MAX, rich, b"", sender=rich)
-    assert receipt.return_value[0] == terms.most
+    repaid, seized = receipt.return_value
+    assert repaid == terms.most
+    tokens, usdt = (seized, -repaid) if reverse else (-repaid, seized)
+    assert terms.bonus == pytest.approx(tokens * price // PRICE_SCALE + usdt, rel=1e-5)
     assert bool(receipt.events("BadDebt")) == terms.is_bad == (percent > 95)
 
 
@@ -101,6 +104,30 @@ def test_proposals__the_forward_pool_may_buy_itself() -> None:
 
 def test_proposals__of_next_to_nothing() -> None:
     assert [size[0].max_repay for size in case(most=2).proposals] == [MAX_UINT256, 1]
+
+
+# -- what is at stake --
+
+
+def test_may_pay__the_bonus_for_the_least_gas() -> None:
+    """At 20 gwei and 3,000 USDT that gas is 9 USDT."""
+    policy = Policy(min_profit=Decimal(2))
+    for bonus, expected in ((11 * USDT, True), (11 * USDT - 1, False)):
+        found = Case(Leg.REVERSE, Terms(500 * USDT, is_bad=False, bonus=bonus), RATES)
+        assert found.stake == Decimal(bonus) / USDT
+        assert found.may_pay(policy) is expected
+
+
+def test_may_pay__bad_debt_at_a_loss_only_where_configured() -> None:
+    policy = Policy(bad_debt_loss=Decimal(8))
+    for bonus, is_bad, expected in (
+        (USDT, True, True),
+        (USDT - 1, True, False),
+        (USDT, False, False),
+    ):
+        found = Case(Leg.REVERSE, Terms(20 * USDT, is_bad, bonus), RATES)
+        assert found.may_pay(policy) is expected
+        assert not found.may_pay(Policy())
 
 
 # -- what it is worth --
@@ -149,7 +176,7 @@ def test_pays__bad_debt_at_a_loss_only_where_configured() -> None:
 
 
 def test_least_gain__gas_and_profit_in_the_pool_s_asset() -> None:
-    policy = Policy(min_profit=Decimal(6))
+    policy = Policy(min_profit=Decimal(6), max_slippage=Decimal(1))
     found = case().appraise(DELIVERY, Gain(100 * USDT, 0), Decimal(24))
     assert case().least_gain(found, policy) == 30 * USDT
     forward = case(Leg.FORWARD, 50 * TOKEN)
@@ -159,12 +186,37 @@ def test_least_gain__gas_and_profit_in_the_pool_s_asset() -> None:
 
 def test_least_gain__rounds_up() -> None:
     third = replace(RATES, price_e36=PRICE // 3)
-    found = case().appraise(DELIVERY, Gain(100 * USDT, 0), Decimal("0.0000001"))
+    found = case().appraise(DELIVERY, Gain(USDT, 0), Decimal("0.0000001"))
     assert case().least_gain(found, Policy()) == USDT + 1
-    forward = Case(Leg.FORWARD, Terms(TOKEN, is_bad=False), third)
-    found = forward.appraise(DELIVERY, Gain(0, TOKEN), Decimal(0))
+    forward = Case(Leg.FORWARD, Terms(TOKEN, is_bad=False, bonus=0), third)
+    found = forward.appraise(DELIVERY, Gain(0, TOKEN // 4), Decimal(0))
     least = forward.least_gain(found, Policy())
     assert least * third.price_e36 >= USDT * PRICE_SCALE > (least - 1) * third.price_e36
+
+
+def test_least_gain__most_of_what_was_measured() -> None:
+    """Nine tenths, unless told otherwise, of what is in the pool's asset, whatever the price."""
+    found = case().appraise(DELIVERY, Gain(100 * USDT, 5 * TOKEN), Decimal(24))
+    assert case().least_gain(found, Policy()) == 90 * USDT
+    strict = Policy(max_slippage=Decimal("0.01"))
+    assert case().least_gain(found, strict) == 99 * USDT
+    forward = case(Leg.FORWARD, 50 * TOKEN)
+    found = forward.appraise(DELIVERY, Gain(3 * USDT, 10 * TOKEN), Decimal(24))
+    assert forward.least_gain(found, Policy()) == 9 * TOKEN
+
+
+def test_least_gain__no_less_than_gas_and_profit() -> None:
+    found = case().appraise(DELIVERY, Gain(26 * USDT, 0), Decimal(24))
+    assert case().least_gain(found, Policy()) == 25 * USDT
+
+
+@pytest.mark.parametrize("gain", [1, 10**30 + 1, 2**127 - 1])
+def test_least_gain__never_more_than_was_measured(gain: int) -> None:
+    """Also of numbers that are too long for a Decimal."""
+    exact = Policy(min_profit=Decimal(0), max_slippage=Decimal(0))
+    found = case(Leg.FORWARD).appraise(DELIVERY, Gain(0, gain), Decimal(0))
+    assert case(Leg.FORWARD).least_gain(found, exact) == gain
+    assert case(Leg.FORWARD).least_gain(found, replace(exact, max_slippage=Decimal(1))) == 0
 
 
 def test_least_gain__a_bad_debt_may_bring_nothing() -> None:
@@ -174,3 +226,12 @@ def test_least_gain__a_bad_debt_may_bring_nothing() -> None:
     assert bad.least_gain(found, policy) == 0
     dearer = bad.appraise(DELIVERY, Gain(0, 0), Decimal(40))
     assert bad.least_gain(dearer, policy) == 10 * USDT
+
+
+def test_least_gain__what_a_bad_debt_brings_is_not_given_away() -> None:
+    """The loss that is allowed is gas."""
+    bad = case(is_bad=True)
+    policy = Policy(bad_debt_loss=Decimal(30))
+    found = bad.appraise(DELIVERY, Gain(4 * USDT, 0), Decimal(24))
+    assert bad.pays(found, policy)
+    assert bad.least_gain(found, policy) == 36 * USDT // 10

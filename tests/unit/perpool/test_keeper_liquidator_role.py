@@ -20,7 +20,7 @@ from perpool.keeper.chain.contracts import KeeperError
 from perpool.keeper.chain.nodes import Head
 from perpool.keeper.liquidator.follow import Follower
 from perpool.keeper.liquidator.index import Leg
-from perpool.keeper.liquidator.profit import SIZES, Policy, Way
+from perpool.keeper.liquidator.profit import LEAST_GAS, SIZES, Policy, Way
 from perpool.keeper.liquidator.role import (
     Ether,
     LiquidatorRole,
@@ -496,7 +496,7 @@ def test_tick__dry_run(scene: Scene, logs: list[Any]) -> None:
 
 
 def test_tick__gas_is_too_dear(scene: Scene, logs: list[Any]) -> None:
-    borrow(scene, tokens=20)
+    borrow(scene, tokens=50)
     scene.market.set_price("8.4")
     outcome = scene.tick(scene.role())
     assert outcome.chosen == ()
@@ -608,14 +608,15 @@ def test_tick__without_a_price(scene: Scene, logs: list[Any]) -> None:
     assert len(said(logs, "no price")) == 2
 
 
-def test_tick__the_worst_of_many_first(
+def test_tick__the_most_at_stake_first(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, logs: list[Any]
 ) -> None:
-    """No more are tried in one tick than it has time for."""
+    """No more are tried in one tick than it has time for, and here none pays."""
     monkeypatch.setattr("perpool.keeper.liquidator.role.CANDIDATES", 2)
     for number in range(5):
-        borrow(scene, f"borrower {number}", tokens=20, ltv=65 + number)
-    scene.market.set_price("7.9")
+        borrow(scene, f"borrower {number}", tokens=1_000 + 300 * number, ltv=69 - number / 10)
+    scene.market.set_price("8.4")
+    scene.market.pool.swap_to(Decimal(7))
     role = scene.role()
     named = {scene.evm.account(f"borrower {number}").address: number for number in range(5)}
     order = []
@@ -652,7 +653,7 @@ def test_tick__gas_of_many_that_do_not_pay(scene: Scene, monkeypatch: pytest.Mon
     """Whose gas is too dear makes way for the others."""
     monkeypatch.setattr("perpool.keeper.liquidator.role.ESTIMATES", 2)
     for number in range(5):
-        borrow(scene, f"borrower {number}", tokens=20 + number)
+        borrow(scene, f"borrower {number}", tokens=50 + number)
     scene.market.set_price("8.4")
     role = scene.role()
     rested: set[str] = set()
@@ -667,22 +668,271 @@ def test_tick__no_gas_is_estimated_of_what_brings_too_little(scene: Scene) -> No
     borrow(scene)
     scene.market.set_price("8.4")
     scene.market.pool.swap_to(Decimal("7.94"))
-    [reason] = scene.tick(scene.role(min_profit=Decimal(10_000))).rested.values()
-    assert reason.endswith("USDT of 10000 before gas")
+    [reason] = scene.tick(scene.role(min_profit=Decimal(100))).rested.values()
+    assert reason.endswith("USDT of 100 before gas")
     assert scene.nodes.estimates == 0
 
 
-def test_tick__the_worst_of_both_pools_first(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("larger", Leg)
+def test_tick__the_most_at_stake_of_both_pools_first(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, larger: Leg
+) -> None:
     """A loan from when the price was 10 and a short from when it was 5, at a price of 8.2."""
     monkeypatch.setattr("perpool.keeper.liquidator.role.CANDIDATES", 1)
-    borrow(scene)
+    borrow(scene, tokens=3_000 if larger is Leg.REVERSE else 300)
     scene.market.set_price(5)
-    shorter = short(scene, margin=4_700)
+    short(scene, margin=4_700)
     scene.market.set_price("8.2")
     outcome = scene.tick(scene.role())
     assert outcome.found == 2
     [choice] = outcome.chosen
-    assert choice.candidate.position.account == shorter.address
+    assert choice.candidate.pool.leg is larger
+
+
+# -- a crowd of small ones --
+
+
+@pytest.mark.parametrize("base_fee", [20 * GWEI, GWEI // 100], ids=["no_pay", "pay"])
+def test_tick__a_large_one_among_hundreds_of_small_ones(
+    scene: Scene, logs: list[Any], base_fee: int
+) -> None:
+    """Which owe as little as may be, and are all worse; whether they pay or not."""
+    for number in range(300):
+        borrow(scene, f"small {number}", tokens=1.5, ltv=69.9)
+    large = borrow(scene, ltv=66)
+    scene.market.set_price("8.2")
+    scene.nodes.base_fee = base_fee
+    role = scene.role(min_profit=Decimal("0.1"))
+    outcome = scene.tick(role)
+    assert outcome.found == 301
+    first, *others = [each.candidate.position.account for each in outcome.chosen]
+    assert first == large.address
+    if base_fee == 20 * GWEI:
+        assert (others, outcome.rested) == ([], {})
+        [line] = said(logs, "left alone")
+        assert line["accounts"] == scene.outcomes("reverse", "unprofitable") == 300
+    else:
+        assert len(others) == 6
+        [line] = said(logs, "not tried yet")
+        assert line["accounts"] == 301 - 24
+
+
+def test_tick__who_is_too_small_rests(scene: Scene, logs: list[Any]) -> None:
+    """As whoever is tried and does not pay."""
+    borrow(scene, tokens=5)
+    scene.market.set_price("8.4")
+    role = scene.role()
+    for _ in range(16):
+        assert (scene.tick(role).rested, scene.nodes.estimates) == ({}, 0)
+    assert len(said(logs, "left alone")) == scene.outcomes("reverse", "unprofitable") == 4
+    # and is none any more
+    scene.nodes.base_fee = GWEI // 100
+    scene.evm.mine(16)
+    assert len(scene.tick(scene.role(min_profit=Decimal("0.1"))).chosen) == 1
+
+
+def test_tick__bad_debt_that_is_too_small(scene: Scene) -> None:
+    """At a loss it is done where that is configured, after what pays."""
+    small, large = borrow(scene, "small", tokens=2), borrow(scene, "large")
+    scene.market.set_price(6)
+    role = scene.role(bad_debt_loss=Decimal(20))
+    order = [each.candidate.position.account for each in scene.tick(role).chosen]
+    assert order == [large.address, small.address]
+
+
+def test_least_gas__less_than_any_way_takes(scene: Scene) -> None:
+    """Of much and of next to nothing, in part and whole, with bad debt and without."""
+    for tokens in (2, 1_000):
+        borrow(scene, f"borrower of {tokens}", tokens=tokens)
+        short(scene, f"shorter of {tokens}", tokens=tokens)
+    # it takes less where nobody's balance was zero
+    donate(scene)
+    scene.market.give(scene.receiver, usdt=1, tokens=1)
+    role = scene.role(min_profit=Decimal(0), bad_debt_loss=Decimal(100))
+    scene.tick(role)
+    scene.nodes.base_fee = 0
+    taken = []
+    for price in ("8.4", "7.2", "6", "16.4", "19", "21"):
+        with scene.evm.anchor():
+            scene.market.set_price(price)
+            scene.evm.mine()
+            head = scene.nodes.head()
+            candidates = role._candidates(role._found(head), head)
+            assert len(candidates) == 2
+            for each in candidates:
+                for proposal in each.case.proposals[0]:
+                    attempt = each.attempt(proposal, role.receiver)
+                    taken.append(scene.nodes.estimate(attempt.to, attempt.data, role.sender))
+    assert len(taken) == 3 * 2 + 3 * 2 * 2
+    assert LEAST_GAS < min(taken) < LEAST_GAS * 4 // 3
+
+
+@pytest.mark.parametrize("limit", ["CANDIDATES", "ESTIMATES"])
+def test_tick__who_has_failed_is_not_put_behind_small_ones(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    """Else it would be enough to make the large one fail once."""
+    monkeypatch.setattr(f"perpool.keeper.liquidator.role.{limit}", 1)
+    large = borrow(scene, "large", tokens=2_000, ltv=68)
+    for number in range(5):
+        borrow(scene, f"small {number}", tokens=200)
+    scene.market.set_price("8.4")
+    role = scene.role()
+    assert scene.lane is not None
+    scene.lane.spoil = lambda: scene.market.pool.swap_to(Decimal("7.94"))
+    assert [each.candidate.position.account for each in scene.tick(role).chosen] == [large.address]
+    assert scene.outcomes("reverse", "failed") == 1
+    scene.lane.spoil = lambda: None
+    scene.market.pool.swap_to(Decimal("8.4"))
+    scene.evm.mine(2)
+    assert [each.candidate.position.account for each in scene.tick(role).chosen] == [large.address]
+    assert scene.outcomes("reverse", "landed") == 1
+
+
+def test_tick__who_fails_makes_way(
+    evm: Evm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A market with nobody to sell to, and much at stake, does not keep the keeper from others."""
+    monkeypatch.setattr("perpool.keeper.liquidator.role.CANDIDATES", 1)
+    nodes = EvmNodes(evm, monkeypatch)
+    start = evm.block_number
+    dry = open_market(evm)
+    for number in range(4):
+        dry.borrow(f"borrower {number}", collateral=dry.tokens(2_000), usdt=dry.usd(13_800))
+    good = open_market(evm, dry.usdt)
+    good.borrow(collateral=good.tokens(1_200), usdt=good.usd(8_280))
+    for market in (dry, good):
+        market.set_price("8.4")
+    scene = scene_of(evm, nodes, tmp_path, {"DRY": dry, "GOOD": good}, start)
+    dry.pool.swap_to(Decimal(7))
+    role = scene.role()
+    chosen = [[each.candidate.pool.market for each in scene.tick(role).chosen] for _ in range(5)]
+    assert chosen == [[], [], [], [], ["GOOD"]]
+
+
+# -- what others would take --
+
+
+@pytest.mark.parametrize(("market_price", "lands"), [("8.385", True), ("8.33", False)])
+def test_tick__a_borrower_whose_sale_is_moved(scene: Scene, market_price: str, lands: bool) -> None:
+    """With a tenth of the gain gone it had better fail, though it would pay for its gas."""
+    borrow(scene)
+    expect_of_a_moved_market(scene, "8.4", market_price, "reverse", lands=lands)
+
+
+@pytest.mark.parametrize(("market_price", "lands"), [("16.45", True), ("16.6", False)])
+def test_tick__a_shorter_whose_purchase_is_moved(
+    scene: Scene, market_price: str, lands: bool
+) -> None:
+    short(scene)
+    expect_of_a_moved_market(scene, "16.4", market_price, "forward", lands=lands)
+
+
+def expect_of_a_moved_market(
+    scene: Scene, price: str, market_price: str, leg: str, *, lands: bool
+) -> None:
+    scene.market.set_price(price)
+    with scene.evm.anchor():
+        careless = scene.role(max_slippage=Decimal(1))
+        assert scene.lane is not None
+        scene.lane.spoil = lambda: scene.market.pool.swap_to(Decimal(market_price))
+        assert scene.tick(careless).chosen
+        assert (scene.outcomes(leg, "landed"), scene.outcomes(leg, "failed")) == (1, 0)
+    role = scene.role()
+    scene.lane.spoil = lambda: scene.market.pool.swap_to(Decimal(market_price))
+    assert scene.tick(role).chosen
+    assert scene.outcomes(leg, "landed") == 1 + lands
+    assert scene.outcomes(leg, "failed") == 1 - lands
+    if not lands:
+        # it is measured anew, and done for what it brings where the market stays there
+        while not scene.tick(role).chosen:
+            assert scene.outcomes(leg, "landed") == 1
+        assert scene.outcomes(leg, "landed") == 2
+
+
+def test_tick__several_are_held_to_what_each_brings_in_its_place(scene: Scene) -> None:
+    """Every sale lowers the price for the next, by more than is left to others."""
+    for number in range(3):
+        borrow(scene, f"borrower {number}", tokens=6_000)
+    scene.market.set_price("8.4")
+    role = scene.role()
+    gains = [each.appraisal.profit for each in scene.tick(role).chosen]
+    assert len(gains) == 3
+    assert gains[1] < gains[0] * 9 / 10
+    assert scene.outcomes("reverse", "landed") == 3
+
+
+def test_tick__several_whose_market_is_moved(scene: Scene) -> None:
+    for number in range(3):
+        borrow(scene, f"borrower {number}", tokens=3_000)
+    scene.market.set_price("8.4")
+    role = scene.role()
+    assert scene.lane is not None
+    scene.lane.spoil = lambda: scene.market.pool.swap_to(Decimal("8.2"))
+    assert len(scene.tick(role).chosen) == 3
+    assert scene.outcomes("reverse", "failed") == 3
+
+
+# -- what lies in the liquidator --
+
+
+@pytest.mark.parametrize("leg", Leg)
+def test_tick__what_lies_in_the_liquidator_is_no_gain(scene: Scene, leg: Leg) -> None:
+    """Whoever sends something there does not make a liquidation pay."""
+    if leg is Leg.REVERSE:
+        borrow(scene)
+        scene.market.set_price("8.4")
+    else:
+        short(scene)
+        scene.market.set_price("16.4")
+    scene.nodes.base_fee = 0
+    with scene.evm.anchor():
+        [choice] = scene.tick(scene.role()).chosen
+    donate(scene)
+    outcome = scene.tick(scene.role(min_profit=choice.appraisal.profit + 1))
+    assert outcome.chosen == ()
+    [reason] = outcome.rested.values()
+    assert reason.startswith(f"brings {choice.appraisal.profit:.0f} USDT of ")
+
+
+@pytest.mark.parametrize("leg", Leg)
+def test_tick__what_lies_in_the_liquidator_and_is_gone(scene: Scene, leg: Leg) -> None:
+    """Taken out between trial and block, if that could be, it would make a good one fail."""
+    market = scene.market
+    if leg is Leg.REVERSE:
+        borrow(scene)
+        market.set_price("8.4")
+    else:
+        short(scene)
+        market.set_price("16.4")
+    donate(scene)
+    rogue = scene.evm.deploy("RoguePool")
+    liquidator = scene.evm.at("Liquidator", scene.pools[0].liquidator)
+    attacker = scene.evm.account("attacker")
+
+    def take() -> None:
+        rogue.prepare(market.token, market.usdt, market.token, [])
+        call = (rogue, attacker, 0, rogue, b"", 0, attacker)
+        liquidator.liquidate(*call, sender=attacker)
+
+    role = scene.role()
+    assert scene.lane is not None
+    scene.lane.spoil = take
+    [choice] = scene.tick(role).chosen
+    assert scene.outcomes(leg.value, "landed") == 1
+    usdt, tokens = scene.received()
+    gain = choice.appraisal.gain
+    assert (usdt, tokens) == (
+        pytest.approx(gain.usdt, rel=1e-3),
+        pytest.approx(gain.tokens, rel=1e-3),
+    )
+
+
+def donate(scene: Scene) -> None:
+    """As much as any of these liquidations brings, of both tokens."""
+    market = scene.market
+    market.usdt.mint(scene.pools[0].liquidator, market.usd(1_000))
+    market.token.mint(scene.pools[0].liquidator, market.tokens(100))
 
 
 def test_tick__not_in_the_block_of_opening(scene: Scene) -> None:
