@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -14,7 +15,7 @@ from structlog.testing import capture_logs
 from perpool.anvil import Anvil
 from perpool.chain import Chain, Contract
 from perpool.evm import Reverted
-from perpool.keeper.chain.nodes import Disagreement, Head, Nodes, NodesError
+from perpool.keeper.chain.nodes import Disagreement, Head, Nodes, NodesError, Refused
 from perpool.keeper.transactions.fees import GWEI
 from tests.integration.lane_on_anvil import key
 from tests.rpc_proxy import RpcProxy
@@ -54,6 +55,35 @@ def three(anvil: Anvil, probe: Contract) -> Iterator[list[RpcProxy]]:
 def connect(*proxies: RpcProxy, **options: object) -> Nodes:
     options = {"timeout": TIMEOUT, **options}
     return Nodes([each.url for each in proxies], **options)  # type: ignore[arg-type]
+
+
+Rewrite = Callable[[str, list[Any], dict[str, Any]], dict[str, Any]]
+
+
+def refusing(
+    method: str,
+    message: str = "no more than 4 blocks at once",
+    *,
+    most_blocks: int = 0,
+    code: int = -32_000,
+) -> Rewrite:
+    """A node that answers one method with an error, logs of up to so many blocks excepted."""
+
+    def rewrite(asked: str, parameters: list[Any], answer: dict[str, Any]) -> dict[str, Any]:
+        if asked != method:
+            return answer
+        if method == "eth_getLogs":
+            blocks = int(parameters[0]["toBlock"], 16) - int(parameters[0]["fromBlock"], 16) + 1
+            if blocks <= most_blocks:
+                return answer
+        return {**answer, "result": None, "error": {"code": code, "message": message}}
+
+    return rewrite
+
+
+def without_logs(method: str, parameters: list[Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """A node that leaves all events out."""
+    return {**answer, "result": []} if method == "eth_getLogs" else answer
 
 
 def signed(chain: Chain, nonce: int, gwei: int = 5) -> bytes:
@@ -145,6 +175,89 @@ def test_logs(three: list[RpcProxy], chain: Chain, probe: Contract) -> None:
     assert nodes.logs([probe.address], first - 1, first) == []
 
 
+def test_logs__a_range_that_the_node_refuses(
+    three: list[RpcProxy], chain: Chain, probe: Contract
+) -> None:
+    [proxy, *_] = three
+    nodes = connect(proxy)
+    nodes.learn(probe.abi)
+    first = chain.block_number + 1
+    for delta in range(1, 11):
+        probe.note("ADA", delta)
+    proxy.rewrite = refusing("eth_getLogs", most_blocks=3)
+    found = nodes.logs([probe.address], first, first + 9)
+    assert [(block, event.delta) for block, event in found] == [
+        (first + delta - 1, delta) for delta in range(1, 11)
+    ]
+    # 10 in halves of 5, those of 3 and 2
+    assert proxy.counts["eth_getLogs"] == 3 + 4
+
+
+@pytest.mark.parametrize("status", [400, 413, None])
+def test_logs__not_even_one_block(
+    three: list[RpcProxy], probe: Contract, status: int | None
+) -> None:
+    [proxy, *_] = three
+    nodes = connect(proxy)
+    nodes.head()
+    proxy.status = status
+    proxy.rewrite = refusing("eth_getLogs")
+    with pytest.raises(Refused, match="refused eth_getLogs"):
+        nodes.logs([probe.address], 1, 32)
+    assert proxy.counts["eth_getLogs"] == 6
+    # it is not down for that
+    assert nodes.metrics.node_up.labels(proxy.url[7:])._value.get() == 1
+
+
+@pytest.mark.parametrize("min_agreeing", [1, 2])
+def test_logs__one_that_leaves_out_events_while_others_refuse(
+    three: list[RpcProxy], chain: Chain, probe: Contract, min_agreeing: int
+) -> None:
+    liar, *others = three
+    nodes = connect(*three, min_agreeing=min_agreeing)
+    nodes.learn(probe.abi)
+    nodes.head()
+    chain.mine(30)
+    first = chain.block_number - 20
+    probe.note("ADA", 7)
+    liar.rewrite = without_logs
+    for each in others:
+        each.rewrite = refusing("eth_getLogs", most_blocks=4)
+    [(block, event)] = nodes.logs([probe.address], first, first + 21)
+    assert (block, event.delta) == (first + 21, 7)
+    # one that agrees with the other as soon as it is asked for less is enough
+    others[0].rewrite = None
+    assert nodes.logs([probe.address], first, first + 21) == [(block, event)]
+    # and where both refuse to the last, it is not believed
+    for each in others:
+        each.rewrite = refusing("eth_getLogs")
+    with pytest.raises(Refused, match="as others refuse"):
+        nodes.logs([probe.address], first, first + 21)
+
+
+def test_logs__one_of_two_leaves_out_events_while_the_other_refuses(
+    three: list[RpcProxy], chain: Chain, probe: Contract
+) -> None:
+    liar, honest, _ = three
+    nodes = connect(liar, honest)
+    nodes.head()
+    chain.mine(30)
+    probe.note("ADA", 7)
+    last = chain.block_number
+    liar.rewrite, honest.rewrite = without_logs, refusing("eth_getLogs", most_blocks=4)
+    with pytest.raises(Disagreement, match=f"logs of blocks .* to {last}"):
+        nodes.logs([probe.address], last - 20, last)
+
+
+def test_logs__a_node_that_says_they_revert(three: list[RpcProxy], probe: Contract) -> None:
+    """That is an answer to a call only."""
+    nodes = connect(*three)
+    for each in three:
+        each.rewrite = refusing("eth_getLogs", "execution reverted", code=3)
+    with pytest.raises(Refused, match="refused eth_getLogs: reverted"):
+        nodes.logs([probe.address], 1, 2)
+
+
 # -- nodes that fail --
 
 
@@ -160,6 +273,42 @@ def test_failover__a_node_without_sense(
     assert nodes.read([probe.total.bind(1)]) == [321]
     assert nodes.metrics.node_up.labels(bad.url[7:])._value.get() == 0
     assert nodes.metrics.node_up.labels(good.url[7:])._value.get() == 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "daily request count exceeded, request rate limited",
+        "Your app has exceeded its compute units per second capacity",
+        "15/second request limit reached - reduce calls per second",
+        "monthly quota is used up",
+    ],
+)
+def test_failover__asked_too_often(three: list[RpcProxy], probe: Contract, message: str) -> None:
+    """Such a node is down, and its range is not halved to ask it even more."""
+    bad, *_ = three
+    nodes = connect(bad)
+    nodes.head()
+    bad.rewrite = refusing("eth_getLogs", message)
+    with pytest.raises(NodesError, match="too many requests") as caught:
+        nodes.logs([probe.address], 1, 32)
+    assert not isinstance(caught.value, Refused)
+    assert bad.counts["eth_getLogs"] == 1
+    assert nodes.metrics.node_up.labels(bad.url[7:])._value.get() == 0
+
+
+def test_failover__a_node_that_refuses_its_newest_block(
+    three: list[RpcProxy], probe: Contract
+) -> None:
+    bad, good, _ = three
+    nodes = connect(bad, good)
+    nodes.head()
+    bad.rewrite = refusing("eth_getBlockByNumber", "project is suspended")
+    head = nodes.head()
+    assert nodes.metrics.node_up.labels(bad.url[7:])._value.get() == 0
+    asked = bad.messages
+    assert nodes.read([probe.total.bind(1)], head) == [321]
+    assert bad.messages == asked
 
 
 def test_failover__a_dead_node_is_asked_now_and_then(
@@ -363,6 +512,39 @@ def test_head__a_little_behind(
     assert nodes.read([probe.total.bind(1)], head) == [321]
 
 
+def test_head__so_many_blocks_apart_are_allowed(three: list[RpcProxy], chain: Chain) -> None:
+    chain.mine(30)
+    three[0].lag = 10
+    wide = connect(*three[:2], max_lag_blocks=10, clock=lambda: chain.timestamp)
+    assert wide.head().number == chain.block_number - 10
+    narrow = connect(*three[:2], max_lag_blocks=9, clock=lambda: chain.timestamp)
+    with pytest.raises(Disagreement, match="the newest block"):
+        narrow.head()
+
+
+def test_head__one_of_two_refuses_the_others_block(three: list[RpcProxy], chain: Chain) -> None:
+    """So the liar, a little behind, is not believed alone, now or when asked for more; not even
+    where the other was far behind until now."""
+    liar, honest, _ = three
+    chain.mine(timestamp=chain.timestamp + 300)
+    chain.mine(9)
+    nodes = connect(liar, honest, clock=lambda: chain.timestamp)
+    honest.lag = 10
+    assert nodes.head().number == chain.block_number
+    honest.lag = 0
+    liar.lag, liar.lies = 2, {"hashes", "nonces"}
+
+    def refuse(method: str, parameters: list[Any], answer: dict[str, Any]) -> dict[str, Any]:
+        pruned = refusing("eth_getBlockByNumber", "block is not available")
+        return answer if parameters[:1] == ["latest"] else pruned(method, parameters, answer)
+
+    honest.rewrite = refuse
+    with pytest.raises(Refused, match="not available"):
+        nodes.head()
+    with pytest.raises(Disagreement):
+        nodes.nonce(KEY.address, Head(chain.block_number - 2, "", 0, 0))
+
+
 def test_head__one_of_three_claims_a_longer_chain(three: list[RpcProxy], chain: Chain) -> None:
     liar, *_ = three
 
@@ -500,6 +682,69 @@ def test_agreement__two_that_trust_no_one_alone(three: list[RpcProxy], probe: Co
     three[0].down()
     with pytest.raises(NodesError, match="2 have to agree"):
         nodes.head()
+
+
+@pytest.mark.parametrize(("count", "min_agreeing"), [(2, 1), (3, 1), (3, 2)])
+def test_agreement__one_liar_is_not_believed_where_others_refuse(
+    three: list[RpcProxy], chain: Chain, probe: Contract, count: int, min_agreeing: int
+) -> None:
+    receipt = probe.note("ADA", 1)
+    liar, *others = three[:count]
+    nodes = connect(liar, *others, min_agreeing=min_agreeing)
+    head = nodes.head()
+    liar.lies = {"hashes", "calls", "nonces", "receipts"}
+    for method, ask in (
+        ("eth_call", lambda: nodes.read([probe.total.bind(1)], head)),
+        ("eth_getTransactionCount", lambda: nodes.nonce(KEY.address, head)),
+        ("eth_getBalance", lambda: nodes.balance(KEY.address, head)),
+        ("eth_getBlockByNumber", lambda: nodes.block_hash(head.number)),
+        ("eth_getTransactionReceipt", lambda: nodes.receipt(receipt.transaction_hash)),
+    ):
+        for each in others:
+            each.rewrite = refusing(method, "missing trie node")
+        with pytest.raises(Refused, match=r"as others refuse \(.*missing trie node"):
+            ask()
+    assert nodes.metrics.disagreements._value.get() == 0
+
+
+def test_agreement__one_of_three_may_refuse(
+    three: list[RpcProxy], chain: Chain, probe: Contract
+) -> None:
+    nodes = connect(*three)
+    head = nodes.head()
+    three[0].rewrite = refusing("eth_call", "missing trie node")
+    assert nodes.read([probe.total.bind(1)], head) == [321]
+    # the other two are then one against one
+    three[1].lies = {"calls"}
+    with pytest.raises(Refused, match="missing trie node"):
+        nodes.read([probe.total.bind(1)], head)
+    assert nodes.metrics.disagreements._value.get() == 1
+
+
+@pytest.mark.parametrize(
+    "message", ["invalid opcode: INVALID", "stack underflow (0 <=> 1)", "invalid jump destination"]
+)
+def test_agreement__a_fault_of_the_evm_is_an_answer(
+    three: list[RpcProxy], probe: Contract, message: str
+) -> None:
+    nodes = connect(*three)
+    head = nodes.head()
+    for each in three[:2]:
+        each.rewrite = refusing("eth_call", message)
+    [failed] = nodes.read([probe.total.bind(1)], head)
+    assert isinstance(failed, Reverted)
+    assert message in str(failed)
+
+
+def test_agreement__the_gas_that_a_node_gives_is_its_own_matter(
+    three: list[RpcProxy], probe: Contract
+) -> None:
+    nodes = connect(*three)
+    head = nodes.head()
+    for each in three[:2]:
+        each.rewrite = refusing("eth_call", "out of gas")
+    with pytest.raises(Refused, match="out of gas"):
+        nodes.read([probe.total.bind(1)], head)
 
 
 def test_head__all_behind(three: list[RpcProxy], chain: Chain) -> None:
@@ -669,6 +914,22 @@ def test_estimate(three: list[RpcProxy], chain: Chain, probe: Contract) -> None:
     assert nodes.estimate(probe.address, call.data, KEY.address) == expected
     with pytest.raises(Reverted, match="no"):
         nodes.estimate(probe.address, probe.fail.encode("no"), KEY.address)
+
+
+def test_estimate__one_of_three_says_it_would_fail_while_others_refuse(
+    three: list[RpcProxy], probe: Contract
+) -> None:
+    nodes = connect(*three)
+    nodes.head()
+    arguments = (probe.address, probe.set_word.encode(3), KEY.address)
+    three[0].rewrite = refusing("eth_estimateGas", "execution reverted", code=3)
+    for each in three[1:]:
+        each.rewrite = refusing("eth_estimateGas", "header not found")
+    with pytest.raises(NodesError, match="header not found"):
+        nodes.estimate(*arguments)
+    three[1].rewrite = three[0].rewrite
+    with pytest.raises(Reverted):
+        nodes.estimate(*arguments)
 
 
 def test_estimate__one_liar_of_three(three: list[RpcProxy], probe: Contract) -> None:

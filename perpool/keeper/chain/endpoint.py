@@ -26,7 +26,7 @@ from web3.providers.base import JSONBaseProvider
 from perpool.chain import Call, Chain, ChainError
 from perpool.chain import Receipt as ChainReceipt
 from perpool.evm import Reverted
-from perpool.evm.codec import EventRegistry
+from perpool.evm.codec import Event, EventRegistry
 from perpool.keeper.operation.metrics import Metrics
 
 BATCH = 100
@@ -39,7 +39,19 @@ _THREADS = 4
 _QUEUE = 16
 _SHORT = 5
 _TOO_LARGE = (400, 405, 413)
-_THROTTLED = re.compile(r"rate.?limit|too many requests|throttl|capacity exceeded", re.IGNORECASE)
+_THROTTLED = re.compile(
+    r"rate.?limit|too many requests|throttl|capacity exceeded|per.?second|request (count|limit)"
+    r"|quota",
+    re.IGNORECASE,
+)
+_RUNS = ("eth_call", "eth_estimateGas")
+"""What runs the EVM, and so may fail in it."""
+_FAULTS = re.compile(
+    r"invalid (opcode|jump)|bad (instruction|jump)|stack (under|over)flow|stack limit"
+    r"|write protection",
+    re.IGNORECASE,
+)
+"""Of the EVM, without a revert. "out of gas" is not one: calls have the gas that a node gives."""
 
 Answer = Literal[
     "accepted",
@@ -128,7 +140,8 @@ def classify(text: str) -> SendAnswer:
 class Connection(Chain):
     """A `Chain` that takes nothing for granted, and does not try again: there are other nodes.
 
-    Raises Silence where the node is to blame, ChainError where the request was refused.
+    Raises Silence where the node is to blame, ChainError where the request was refused, and
+    Reverted where the EVM ran and failed, which is an answer about the chain.
     """
 
     def __init__(self, url: str, timeout: float, registry: EventRegistry) -> None:
@@ -148,6 +161,13 @@ class Connection(Chain):
             int(found["timestamp"], 16),
             int(found.get("baseFeePerGas") or "0x0", 16),
         )
+
+    def newest(self) -> Head:
+        """The newest block's header. A node that refuses even that is as good as down."""
+        try:
+            return self.block("latest")
+        except ChainError as error:
+            raise error if isinstance(error, Silence) else Silence(str(error)) from None
 
     def block_hash(self, block: str) -> str | None:
         """A block's hash, None where there is none."""
@@ -183,6 +203,17 @@ class Connection(Chain):
         return classify(self._discreet(text))
 
     # -- Chain's own, for a node that may do anything --
+
+    def events(
+        self, emitters: Sequence[Any], *, from_block: int, to_block: int | str = "latest"
+    ) -> list[tuple[int, Event]]:
+        """Some nodes refuse what is too much for them by a status of HTTP."""
+        try:
+            return super().events(emitters, from_block=from_block, to_block=to_block)
+        except Silence as error:
+            if error.status in _TOO_LARGE:
+                raise ChainError(f"the node refused eth_getLogs: {error}") from None
+            raise
 
     def batch(self, requests_: Sequence[tuple[str, Sequence[Any]]]) -> list[Mapping[str, Any]]:
         """In messages as large as the node takes them, down to single requests."""
@@ -228,10 +259,18 @@ class Connection(Chain):
 
     def _result(self, method: str, answer: Mapping[str, Any]) -> Any:
         _check_throttling(answer.get("error"))
+        runs = method in _RUNS
         try:
             return super()._result(method, answer)
+        except Reverted as error:
+            if runs:
+                raise
+            raise ChainError(self._discreet(f"the node refused {method}: {error}")) from None
         except ChainError as error:
-            raise ChainError(self._discreet(str(error))) from None
+            text = self._discreet(str(error))
+            if runs and _FAULTS.search(text):
+                raise Reverted("", fault=text) from None
+            raise ChainError(text) from None
 
     @contextlib.contextmanager
     def _reachable(self) -> Iterator[None]:

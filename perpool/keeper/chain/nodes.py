@@ -11,6 +11,12 @@ need two that agree even while the third is down; two show that one of them lies
 while the other is down. A node that fails rests for a while, longer each time, so that a dead one
 costs a timeout now and then and not with every request.
 
+A node that refuses a request, say for a range of blocks that it finds too large, is there all the
+same: it counts among those that answer, and agrees with nobody. So a refusal never makes another
+node's word count for more. Logs are then asked for in smaller ranges. That a call reverts is no
+refusal but an answer. A node that is asked too often, or refuses to tell even its newest block, is
+as good as down.
+
 Nodes that are behind, or on another fork, take no part until they have caught up; each `head` looks
 at that anew. The newest block is one that most nodes have, so one that makes up a higher one gains
 nothing. Where half of them say more than `max_lag_blocks` above the rest, that is a Disagreement,
@@ -22,7 +28,8 @@ default, that is none: the one that is left is believed while the other is down,
 behind. Two nodes with `min_agreeing` 2, or three, trust none alone. Our clock is right to well
 below `LATE`. A chain that stands still for longer makes an honest node seem behind, and then one
 liar of two wins. Gas estimates, tips, waiting transactions and reasons of failures are not
-compared: they decide how a transaction is sent, never what it does.
+compared: they decide how a transaction is sent, never what it does. That it would fail has to be
+said by `min_agreeing`.
 """
 
 from __future__ import annotations
@@ -53,7 +60,7 @@ from perpool.keeper.chain.endpoint import (
 )
 from perpool.keeper.operation.metrics import Metrics
 
-__all__ = ["Disagreement", "Head", "Nodes", "NodesError", "Receipt", "SendAnswer"]
+__all__ = ["Disagreement", "Head", "Nodes", "NodesError", "Receipt", "Refused", "SendAnswer"]
 
 GRACE = 0.5
 """Seconds that the others get once more than half of the nodes have answered."""
@@ -72,6 +79,10 @@ class Disagreement(NodesError):  # noqa: N818 - what happened, not what went wro
     """Nodes contradict each other. Nothing may be decided on what they say."""
 
 
+class Refused(NodesError):  # noqa: N818 - what happened, not what went wrong
+    """Nodes refuse what they were asked, and too few are left that agree on it."""
+
+
 class Nodes:
     """Nodes at `endpoints`: http(s) URLs and paths of IPC sockets. Threads may share it.
 
@@ -80,7 +91,7 @@ class Nodes:
     older than `max_age`, nothing is believed. `min_agreeing` is how many have to say the same while
     others are down, from 1 to a strict majority. `chain_id` None is whatever all of them say.
 
-    Every method raises NodesError, and where nodes are compared Disagreement.
+    Every method raises NodesError, and where nodes are compared Disagreement and Refused.
     """
 
     def __init__(
@@ -149,13 +160,13 @@ class Nodes:
 
     def head(self) -> Head:
         """The newest block that a strict majority has, with the same hash."""
-        outcomes = self._ask(lambda node: node.block("latest"), self._endpoints)
+        outcomes = self._ask(lambda node: node.newest(), self._endpoints)
         latest = {node: said for node, said in outcomes if not isinstance(said, Exception)}
         if not latest:
             raise NodesError(_excuses(outcomes))
         try:
             agreed, apart = self._compare(latest)
-        except Disagreement:
+        except (Disagreement, Refused):
             for node in latest:
                 node.place(None)  # none is to be asked without the one that contradicts it
             raise
@@ -197,11 +208,23 @@ class Nodes:
     def logs(
         self, addresses: Sequence[str], from_block: int, to_block: int
     ) -> list[tuple[int, Event]]:
-        """(block number, event) of all that some contracts logged, in order."""
-        return self._agree(
-            lambda node: node.events(addresses, from_block=from_block, to_block=to_block),
-            f"logs of blocks {from_block} to {to_block}",
-        )
+        """(block number, event) of all that some contracts logged, in order.
+
+        Halves of what nodes refuse, down to single blocks.
+        """
+        try:
+            return self._agree(
+                lambda node: node.events(addresses, from_block=from_block, to_block=to_block),
+                f"logs of blocks {from_block} to {to_block}",
+            )
+        except Refused:
+            if from_block >= to_block:
+                raise
+        middle = (from_block + to_block) // 2
+        return [
+            *self.logs(addresses, from_block, middle),
+            *self.logs(addresses, middle + 1, to_block),
+        ]
 
     def transaction(self, transaction_hash: str) -> dict[str, Any] | None:
         """A transaction that any node has, mined or waiting."""
@@ -211,16 +234,16 @@ class Nodes:
     def receipt(self, transaction_hash: str) -> Receipt | None:
         """A transaction's receipt, None until a majority has it."""
         outcomes = self._ask(lambda node: node.receipt(transaction_hash))
-        votes = [(node, said) for node, said in outcomes if not isinstance(said, Exception)]
-        found: list[Receipt | None] = [said for _, said in votes]
+        found: list[Receipt | None] = [
+            said for _, said in outcomes if not isinstance(said, Exception)
+        ]
+        answers = _count_answers(outcomes)
         for each in found:
-            if self._suffices(found.count(each), len(found)):
+            if self._suffices(found.count(each), answers):
                 return each
-        if len(found) < self.min_agreeing:
-            raise self._too_few(outcomes)
-        if None in found:
+        if None in found and len(found) >= self.min_agreeing:
             return None
-        raise self._disagreement(f"receipt of {transaction_hash}")
+        raise self._undecided(outcomes, found, f"receipt of {transaction_hash}")
 
     def why(self, receipt: Receipt, call: Call) -> str:
         """The reason for which a mined transaction failed, as far as a node can tell."""
@@ -229,7 +252,7 @@ class Nodes:
     # -- sending --
 
     def estimate(self, to: str, data: bytes, sender: str) -> int:
-        """Gas that a transaction would need now. Raises Reverted where it would fail.
+        """Gas that a transaction would need now. Raises Reverted where enough say it would fail.
 
         What fails on the newest block is tried on the one to come: on a chain that has stood still
         the newest is of long ago, and a round of now is from its future.
@@ -244,7 +267,7 @@ class Nodes:
         outcomes = self._ask(lambda node: int(node.rpc("eth_estimateGas", message, block), 16))
         failed = [said for _, said in outcomes if isinstance(said, Reverted)]
         found = sorted(said for _, said in outcomes if isinstance(said, int))
-        if len(failed) > len(found):
+        if len(failed) > len(found) and len(failed) >= self.min_agreeing:
             raise failed[0]
         if not found:
             raise NodesError(_excuses(outcomes))
@@ -335,7 +358,7 @@ class Nodes:
         *,
         key: Callable[[Any], Any] = lambda said: said,
     ) -> T:
-        """What a strict majority of those that answer says."""
+        """What a strict majority of those that answer says. Raises Disagreement and Refused."""
         voters = self._voters
 
         def enough(said: list[Any]) -> bool:
@@ -354,16 +377,13 @@ class Nodes:
         votes = [
             (node, said, key(said)) for node, said in outcomes if not isinstance(said, ChainError)
         ]
-        if not votes:
-            raise NodesError(_excuses(outcomes))
         keys = [each for _, _, each in votes]
+        answers = _count_answers(outcomes)
         winner = next(
-            (each for each in votes if self._suffices(keys.count(each[2]), len(votes))), None
+            (each for each in votes if self._suffices(keys.count(each[2]), answers)), None
         )
         if winner is None:
-            if len(votes) < self.min_agreeing:
-                raise self._too_few(outcomes)
-            raise self._disagreement(about)
+            raise self._undecided(outcomes, keys, about)
         outvoted = [node.name for node, _, each in votes if each != winner[2]]
         if outvoted:
             self.metrics.disagreements.inc()
@@ -372,6 +392,21 @@ class Nodes:
 
     def _suffices(self, same: int, answers: int) -> bool:
         return same >= self.min_agreeing and 2 * same > answers
+
+    def _undecided(
+        self, outcomes: Sequence[tuple[Endpoint, Any]], keys: Sequence[Any], about: str
+    ) -> NodesError:
+        """Why nothing that was said, `keys` as they are compared, counts."""
+        refusals = [each for each in outcomes if _is_refusal(each[1])]
+        if not refusals:
+            if len(keys) < self.min_agreeing:
+                return self._too_few(outcomes)
+            return self._disagreement(about)
+        if not keys:
+            return Refused(_excuses(outcomes))
+        if any(each != keys[0] for each in keys):
+            self.metrics.disagreements.inc()
+        return Refused(f"too few nodes agree on {about}, as others refuse ({_sayings(refusals)})")
 
     def _too_few(self, outcomes: Iterable[tuple[Endpoint, Any]]) -> NodesError:
         names = [node.name for node, said in outcomes if not isinstance(said, ChainError)]
@@ -454,6 +489,18 @@ def _comparable(answers: Any) -> Any:
     return [("reverted", each.data) if isinstance(each, Reverted) else each for each in answers]
 
 
+def _is_refusal(said: object) -> bool:
+    return isinstance(said, ChainError) and not isinstance(said, Silence)
+
+
+def _count_answers(outcomes: Iterable[tuple[Endpoint, object]]) -> int:
+    """Refusals too: those nodes are there, and do not agree."""
+    return sum(not isinstance(said, Silence) for _, said in outcomes)
+
+
 def _excuses(outcomes: Iterable[tuple[Endpoint, object]]) -> str:
-    said = "; ".join(f"{node.name}: {each}" for node, each in outcomes)
-    return f"no node gives an answer ({said}): check the endpoints"
+    return f"no node gives an answer ({_sayings(outcomes)}): check the endpoints"
+
+
+def _sayings(outcomes: Iterable[tuple[Endpoint, object]]) -> str:
+    return "; ".join(f"{node.name}: {said}" for node, said in outcomes)
