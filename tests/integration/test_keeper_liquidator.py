@@ -289,14 +289,20 @@ def test_many_at_once__in_one_transaction(world: World, start: Start) -> None:
 
 
 def test_what_does_not_pay__is_not_sent(world: World, start: Start) -> None:
-    """Gas of 400,000 at 1 gwei and a dear ether is more than the bonus of a small loan."""
+    """Gas at 2 gwei and a dear ether is more than the bonus of a small loan, once it is estimated,
+    or dearer yet, before anything is tried."""
     borrower = world.borrow("borrower", tokens=100, usdt=590)
-    keeper = start(ether=Decimal(300_000))
+    keeper = start(ether=Decimal(60_000))
     world.price("7.2")
     outcome = keeper.tick()
     assert (outcome.found, outcome.chosen) == (1, ())
     [reason] = outcome.rested.values()
     assert reason.startswith("brings -")
+
+    keeper = start(ether=Decimal(300_000))
+    outcome = keeper.tick()
+    assert (outcome.found, outcome.chosen, outcome.rested) == (1, (), {})
+    assert keeper.metrics.liquidations.labels("reverse", "unprofitable")._value.get() == 1
     assert keeper.states == []
     assert world.chain.rpc("eth_getTransactionCount", keeper.payer.address, "pending") == "0x0"
 

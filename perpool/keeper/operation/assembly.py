@@ -545,7 +545,7 @@ def _liquidator(
             section.ether_price, section.ether_feed, int(section.ether_max_age.total_seconds())
         ),
         receiver=section.receiver,
-        policy=LiquidatorPolicy(section.min_profit, section.bad_debt_loss),
+        policy=LiquidatorPolicy(section.min_profit, section.bad_debt_loss, section.max_slippage),
         metrics=place.metrics,
     )
 

@@ -290,6 +290,7 @@ class LiquidatorSection(LaneSection):
 
     min_profit: Amount = Decimal(1)
     bad_debt_loss: Amount = Decimal(0)
+    max_slippage: Percent = Decimal("0.1")
     ether_price: Amount | None = None
     ether_feed: Address | None = None
     ether_max_age: Span = timedelta(hours=25)
@@ -300,6 +301,10 @@ class LiquidatorSection(LaneSection):
             yield "give either ether_price, USDT for an ether, or ether_feed, a feed of Chainlink"
         if self.ether_price == 0:
             yield "ether_price: has to be above 0"
+
+    def faults_of_slippage(self) -> Iterator[str]:
+        if not 0 <= self.max_slippage <= 1:
+            yield "max_slippage: is a share of the gain, between 0% and 100%"
 
     def faults_of_ether_age(self) -> Iterator[str]:
         yield from _outside("ether_max_age", self.ether_max_age, 60, 30 * 86_400)

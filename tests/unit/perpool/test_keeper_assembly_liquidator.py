@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from perpool.deployment import Record
 from perpool.keeper.liquidator.profit import Policy
@@ -77,9 +78,20 @@ def test_settings__reach_the_role(place: Any) -> None:
         ether_max_age="90m",
         min_profit=3,
         bad_debt_loss=40,
+        max_slippage="2.5%",
     )
-    assert role.policy == Policy(min_profit=Decimal(3), bad_debt_loss=Decimal(40))
+    assert role.policy == Policy(
+        min_profit=Decimal(3), bad_debt_loss=Decimal(40), max_slippage=Decimal("0.025")
+    )
     assert role.ether == Ether(feed=feed, max_age=5_400)
+
+
+def test_settings__slippage_is_a_share(place: Any) -> None:
+    for text in ("0%", "100%"):
+        assert liquidator(place, max_slippage=text).policy.max_slippage == int(text[:-1]) // 100
+    for text in ("-1%", "100.1%"):
+        with pytest.raises(ValidationError, match="max_slippage: is a share of the gain"):
+            liquidator(place, max_slippage=text)
 
 
 def test_settings__by_default(place: Any) -> None:
