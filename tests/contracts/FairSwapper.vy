@@ -65,9 +65,13 @@ def swap_exact_out(
     route: Bytes[256],
 ) -> uint256:
     """
-    @notice See ISwapper; the pools only ever buy tokens for an exact output.
+    @notice See ISwapper.
     """
-    value: uint256 = amount_out * self.price_e36 // PRICE_SCALE + 1
+    value: uint256 = 0
+    if token_out == TOKEN:
+        value = amount_out * self.price_e36 // PRICE_SCALE + 1
+    else:
+        value = amount_out * PRICE_SCALE // self.price_e36 + 1
     cost: uint256 = value * (WAD + self.spread) // WAD + 1
     assert cost <= amount_in_max, "too expensive"
     tokens._push(token_out, msg.sender, amount_out - min(amount_out, self.shortfall))

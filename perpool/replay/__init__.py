@@ -1,0 +1,1 @@
+"""The carry vault over recorded history: contracts on an in-process chain, checked by the model."""
