@@ -234,6 +234,36 @@ def test_rpc_lying__one_of_two(two: Scene, record_property: Record) -> None:
     two.finish(record_property)
 
 
+def refuse_calls(method: str, parameters: list[Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """As a node that has dropped the state of a block."""
+    error = {"code": -32_000, "message": "missing trie node"}
+    return {**answer, "result": None, "error": error} if method == "eth_call" else answer
+
+
+def test_rpc_refuses_calls__one_of_three(three: Scene, record_property: Record) -> None:
+    with three.world.fault():
+        three.nodes[0].rewrite = refuse_calls
+        three.run(LONG)
+    three.heal()
+    three.finish(record_property)
+    assert three.desk.errors == []
+
+
+def test_rpc_refuses_calls__one_of_two_and_the_other_lies(
+    two: Scene, record_property: Record
+) -> None:
+    begun, raws = two.world.now, len(two.raws())
+    with two.world.fault(outage=True):
+        two.nodes[0].rewrite = refuse_calls
+        two.nodes[1].lies = {"calls"}
+        two.run(LONG)
+    assert len(two.raws()) == raws
+    assert two.sent_since(begun) == 0
+    assert "as others refuse" in two.desk.errors[-1]
+    two.heal()
+    two.finish(record_property)
+
+
 def test_rpc_makes_up_blocks__one_of_two(two: Scene, record_property: Record) -> None:
     world, liar = two.world, two.nodes[0]
     begun, raws = world.now, len(two.raws())
