@@ -9,6 +9,7 @@ import functools
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from typing import TypeVar
@@ -42,6 +43,16 @@ UNKNOWN: status.Lease | None = status.Lease("", 0)
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Reports:
+    """What the mailbox tells."""
+
+    quorum: int = 0
+    reporters: tuple[status.Reporter, ...] = ()
+    apart: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """See `newest_spreads`."""
+
+
 def survey(place: Place) -> status.Status:
     """What there is to say. What cannot be found out is among the troubles."""
     return _Survey(place).look()
@@ -63,16 +74,14 @@ class _Survey:
             lane: self._try(functools.partial(self._journal, lane), list[Transaction]())
             for lane in lanes
         }
-        nobody: tuple[status.Reporter, ...] = ()
-        quorum, reporters = self._try(self._reporters, (0, nobody))
-        apart = self._try(self._spreads, dict[tuple[str, str], int]())
+        reports = self._try(self._reports, Reports())
         lease = self._try(self._lease, UNKNOWN)
         return status.Status(
             network=self.config.network or place.record.network,
             chain_id=place.record.chain_id,
             time=self.now,
             block=None if head is None else head.number,
-            feeds=tuple(feed for state in states for feed in self._feeds(state, apart)),
+            feeds=tuple(feed for state in states for feed in self._feeds(state, reports.apart)),
             pools=tuple(pool for state in states for pool in _pools(state)),
             payers=tuple(
                 payer
@@ -83,8 +92,8 @@ class _Survey:
             has_lease=submitter is not None,
             lease_known=lease is not UNKNOWN,
             is_local=place.is_local,
-            reporters=reporters,
-            quorum=quorum,
+            reporters=reports.reporters,
+            quorum=reports.quorum,
             transactions=tuple(
                 self._transaction(lane, each) for lane in lanes for each in history[lane][:RECENT]
             ),
@@ -168,25 +177,17 @@ class _Survey:
         shift = self.now - system_clock()
         return None if state is None else status.Lease(state.holder, state.expires_at + shift)
 
-    def _reporters(self) -> tuple[int, tuple[status.Reporter, ...]]:
+    def _reports(self) -> Reports:
         if self.config.reporter is None and self.config.submitter is None:
-            return 0, ()
-        contracts = self.place.contracts
+            return Reports()
+        contracts, mailbox, until = self.place.contracts, self.place.mailbox(), self.now + SKEW
         seats = contracts.seats(self.now)
         oracle = seats[contracts.funding_oracle]
-        newest = newest_signed(
-            everything(self.place.mailbox()), seats, oracle.reporters, self.now + SKEW
-        )
-        return oracle.quorum, tuple(
-            status.Reporter(address, newest.get(address)) for address in oracle.reporters
-        )
-
-    def _spreads(self) -> dict[tuple[str, str], int]:
-        if self.config.reporter is None and self.config.submitter is None:
-            return {}
-        seats = self.place.contracts.seats(self.now)
-        messages = everything(self.place.mailbox())
-        return newest_spreads(messages, seats, self.place.record.chain_id, self.now + SKEW)
+        # twice, because all that is in it may be more than fits in memory
+        newest = newest_signed(everything(mailbox), seats, oracle.reporters, until)
+        apart = newest_spreads(everything(mailbox), seats, self.place.record.chain_id, until)
+        reporters = (status.Reporter(each, newest.get(each)) for each in oracle.reporters)
+        return Reports(oracle.quorum, tuple(reporters), apart)
 
     def _transaction(self, lane: str, each: Transaction) -> status.Transaction:
         names = {
