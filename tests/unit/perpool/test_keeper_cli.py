@@ -6,17 +6,20 @@ import io
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import pytest
 import structlog
 from click.testing import CliRunner, Result
 from eth_account import Account
 
 from perpool.keeper.chain.contracts import KeeperError
-from perpool.keeper.cli import keeper, waiting
-from perpool.keeper.operation.assembly import open_accounts
+from perpool.keeper.cli import keeper, run_once, waiting
+from perpool.keeper.operation.assembly import Done, open_accounts
 from perpool.keeper.operation.config import PREFIX, load_config
 from perpool.keeper.signing import PASSWORD_VARIABLE
 
@@ -241,3 +244,38 @@ def test_waiting__is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -
         with waiting("asking okx"):
             pass
         assert ("asking okx" in shown.getvalue()) == is_terminal
+
+
+@pytest.mark.parametrize("command", ["run", "status", "check"])
+def test_command__no_secret_of_a_node_s_url(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv(PREFIX + "RPC", "http://me:hushhush@127.0.0.1:9/a-hushhush-path")
+    monkeypatch.setenv(PREFIX + "CLOCK", "chain")
+    path = write(folder, SYNTHETIC)
+    if command == "check":  # which goes on to what takes the chain's time
+        monkeypatch.setenv(PREFIX + "MARKETS", "ADA")
+    run = invoke(path, command)
+    assert run.exit_code == 1
+    assert "127.0.0.1:9" in run.output
+    assert "hushhush" not in run.output
+    if command == "check":
+        assert "no answer from 127.0.0.1:9, by whose time the keeper goes" in run.output
+
+
+@dataclass
+class Failed:
+    """A keeper whose roles failed."""
+
+    failed: list[tuple[str, str]]
+    stands_by: bool = False
+
+    def once(self) -> Done:
+        return Done(Counter(), self.failed)
+
+
+def test_run_once__one_reason_once_with_all_that_it_stopped() -> None:
+    failed = [("submitter", "full"), ("liquidator", "full"), ("submitter", "full"), ("watch", "?")]
+    with pytest.raises(click.ClickException) as caught:
+        run_once(Failed(failed))  # type: ignore[arg-type]
+    assert caught.value.message == "submitter, liquidator: full; watch: ?"
