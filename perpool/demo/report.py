@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from html import escape
 from itertools import groupby
 from pathlib import Path
-from string import Template
-from typing import Any
-
-from plotly.offline import get_plotlyjs
 
 from perpool.demo.replay import Record, Results
 from perpool.demo.stage import DEPTH, FEED_MAX_MOVE, FEED_SPACING, TWAP_TOLERANCE, TWAP_WINDOW
 from perpool.demo.summary import Row, Summary
 from perpool.demo.table import GROUPS, count, money, percent
+from perpool.page import (
+    BAD,
+    FORWARD,
+    FUNDING,
+    GREY,
+    REVERSE,
+    Figure,
+    Trace,
+    axis_title,
+    cell,
+    level,
+    line,
+    moment,
+    note,
+    percent_axis,
+    plot_layout,
+    plot_section,
+    tile,
+    write_page,
+)
 
-# readable on white and on near black
-REVERSE, FORWARD, FUNDING = "#1aa08f", "#e2853c", "#8577f2"
-GREY, BAD = "#8a94a3", "#dc5562"
-GRID = "rgba(138,148,163,0.22)"
 COLOURS = {
     "USDT lender": REVERSE,
     "hedged holder": "#3f8fd6",
@@ -37,27 +46,18 @@ COLOURS = {
 COVER = "rates"
 """The section that `report.html#plot` shows alone."""
 
-Trace = dict[str, Any]
-Figure = dict[str, Any]
-
 
 def write_report(results: Results, summary: Summary, path: Path) -> None:
     """Write the page, with everything it needs in it."""
-    page = Template(Path(__file__).with_name("page.html").read_text())
-    figures = _figures(results, summary)
-    path.write_text(
-        page.substitute(
-            title=escape(
-                f"Perpool on {summary.market}, {summary.start[:10]} to {summary.end[:10]}"
-            ),
-            lead=_lead(summary),
-            tiles=_tiles(summary),
-            sections="\n".join(_sections(summary)),
-            footer=_footer(summary),
-            cover=COVER,
-            figures=json.dumps(figures, separators=(",", ":")),
-            plotly=get_plotlyjs(),
-        )
+    write_page(
+        path,
+        _figures(results, summary),
+        title=escape(f"Perpool on {summary.market}, {summary.start[:10]} to {summary.end[:10]}"),
+        lead=_lead(summary),
+        tiles=_tiles(summary),
+        sections=_sections(summary),
+        footer=_footer(summary),
+        cover=COVER,
     )
 
 
@@ -100,7 +100,7 @@ def _tiles(summary: Summary) -> str:
             f"bad debt, {_lenders_loss(summary):,.0f} of it borne by lenders",
         ),
     ]
-    return "".join(f"<div class=tile><b>{a}</b><span>{escape(b)}</span></div>" for a, b in tiles)
+    return "".join(tile(figure, text) for figure, text in tiles)
 
 
 def _bad_debt(summary: Summary) -> float:
@@ -116,38 +116,38 @@ def _lenders_loss(summary: Summary) -> float:
 def _sections(summary: Summary) -> list[str]:
     token = summary.market
     return [
-        _plot(
+        plot_section(
             COVER,
             "Funding against both pools' rates",
             "Above, what longs pay shorts on the exchange, as settled and as the oracle's average "
             "puts it on chain. Below, what it makes of the pools: while shorts are paid, borrowers "
             "of USDT share it with their lenders; while shorts pay, lenders of the token do.",
         ),
-        _plot(
+        plot_section(
             "price",
             f"Price of {token}",
             "As the signed price feed had it. Triangles are liquidations, downward of loans, "
             "upward of shorts.",
         ),
-        _plot(
+        plot_section(
             "utilisation",
             "Utilisation",
             "Debt as a part of what lenders have put in. Above 85 % the rate climbs steeply.",
         ),
-        _plot(
+        plot_section(
             "ltv",
             "The weakest positions",
             "The highest loan to value on each leg after liquidators have been at work, with its "
             "health on the right (liquidation LTV / LTV). The dashed line is what new loans are "
             "held to: realised volatility above 100 % a year lowers it.",
         ),
-        _plot(
+        plot_section(
             "exposure",
             "Short exposure",
             f"{token} sold through the forward pool and still owed, and beside it what holders of "
             "the reverse leg are short on the exchange.",
         ),
-        _plot(
+        plot_section(
             "earned",
             "Who earned what",
             "What everybody ended with, over what he would have had by just holding what he "
@@ -159,17 +159,6 @@ def _sections(summary: Summary) -> list[str]:
         _rules(summary),
         _checks(summary),
     ]
-
-
-def _plot(name: str, title: str, text: str) -> str:
-    return (
-        f'<section id="{name}"><h2>{escape(title)}</h2><p>{escape(text)}</p>'
-        f'<div id="{name}-plot"></div></section>'
-    )
-
-
-def _cell(text: str) -> str:
-    return f'<td class="minus">{text}</td>' if text.startswith("-") else f"<td>{text}</td>"
 
 
 def _actors(summary: Summary) -> str:
@@ -220,7 +209,7 @@ def _group_cells(members: Sequence[Row], summary: Summary) -> str:
         str(sum(row.liquidated for row in members) or ""),
         total([row.result for row in members]),
     ]
-    return "".join(map(_cell, cells))
+    return "".join(map(cell, cells))
 
 
 def _actor(row: Row) -> str:
@@ -237,7 +226,7 @@ def _actor(row: Row) -> str:
         times,
         money(row.result),
     ]
-    return f"<tr><td>{escape(row.name)}</td>{''.join(map(_cell, cells))}</tr>"
+    return f"<tr><td>{escape(row.name)}</td>{''.join(map(cell, cells))}</tr>"
 
 
 def _liquidations(summary: Summary) -> str:
@@ -333,7 +322,7 @@ def _footer(summary: Summary) -> str:
 
 def _figures(results: Results, summary: Summary) -> dict[str, Figure]:
     records = results.records
-    times = [_moment(each) for each in records]
+    times = [moment(each.time) for each in records]
     return {
         f"{COVER}-plot": _rates(times, records),
         "price-plot": _price(times, records, results),
@@ -344,75 +333,22 @@ def _figures(results: Results, summary: Summary) -> dict[str, Figure]:
     }
 
 
-def _moment(record: Record) -> str:
-    return datetime.fromtimestamp(record.time, UTC).strftime("%Y-%m-%d %H:%M")
-
-
-def _line(name: str, x: list[str], y: Sequence[float | None], colour: str, **more: Any) -> Trace:
-    """A line that holds each value until the next, as rates on chain do."""
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": name,
-        "x": x,
-        "y": [None if value is None or math.isnan(value) else round(value, 6) for value in y],
-        "line": {"color": colour, "width": 2, "shape": "hv"} | more.pop("line", {}),
-        "hovertemplate": "%{y:.1%}",
-    } | more
-
-
-def _layout(height: int, times: Sequence[str] = (), **axes: Any) -> dict[str, Any]:
-    """A plot's layout, over time where `times` has its first and its last moment."""
-    layout: dict[str, Any] = {
-        "height": height,
-        "margin": {"l": 72, "r": 62, "t": 8, "b": 34},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "system-ui, sans-serif", "size": 13, "color": GREY},
-        "hovermode": "x unified",
-        "hoverlabel": {
-            "bgcolor": "#1f2733",
-            "font": {"color": "#f2f4f7"},
-            "bordercolor": "#1f2733",
-        },
-        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        "xaxis": {
-            "type": "date",
-            "gridcolor": GRID,
-            "zeroline": False,
-            "hoverformat": "%d %b %H:%M",
-        },
-    }
-    for name, axis in axes.items():
-        layout[name] = {"gridcolor": GRID, "zeroline": False} | axis
-    return layout
-
-
-def _percent_axis(title: str, **more: Any) -> dict[str, Any]:
-    return {"title": _title(title), "tickformat": ".0%"} | more
-
-
-def _title(text: str) -> dict[str, Any]:
-    return {"text": text, "font": {"size": 13}, "standoff": 8}
-
-
 def _rates(times: list[str], records: list[Record]) -> Figure:
     upper = {"yaxis": "y2"}
     data = [
-        _line("Funding as settled", times, [r.funding for r in records], GREY, **upper)
+        line("Funding as settled", times, [r.funding for r in records], GREY, **upper)
         | {"line": {"color": GREY, "width": 1, "shape": "hv"}, "opacity": 0.75},
-        _line("Funding, average on chain", times, [r.funding_ema for r in records], FUNDING)
-        | upper,
-        _line("Borrow USDT", times, [r.reverse.borrow_rate for r in records], REVERSE),
-        _line(
+        line("Funding, average on chain", times, [r.funding_ema for r in records], FUNDING) | upper,
+        line("Borrow USDT", times, [r.reverse.borrow_rate for r in records], REVERSE),
+        line(
             "Lend USDT",
             times,
             [r.reverse.supply_rate for r in records],
             REVERSE,
             line={"dash": "dot"},
         ),
-        _line("Borrow token", times, [r.forward.borrow_rate for r in records], FORWARD),
-        _line(
+        line("Borrow token", times, [r.forward.borrow_rate for r in records], FORWARD),
+        line(
             "Lend token",
             times,
             [r.forward.supply_rate for r in records],
@@ -420,11 +356,11 @@ def _rates(times: list[str], records: list[Record]) -> Figure:
             line={"dash": "dot"},
         ),
     ]
-    layout = _layout(
+    layout = plot_layout(
         520,
         times,
-        yaxis=_percent_axis("pools' rates a year", domain=[0, 0.46], rangemode="tozero"),
-        yaxis2=_percent_axis(
+        yaxis=percent_axis("pools' rates a year", domain=[0, 0.46], rangemode="tozero"),
+        yaxis2=percent_axis(
             "funding a year",
             domain=[0.54, 1],
             anchor="x",
@@ -438,7 +374,7 @@ def _rates(times: list[str], records: list[Record]) -> Figure:
 
 def _price(times: list[str], records: list[Record], results: Results) -> Figure:
     data = [
-        _line("Price", times, [r.price for r in records], FUNDING, line={"shape": "linear"})
+        line("Price", times, [r.price for r in records], FUNDING, line={"shape": "linear"})
         | {"hovertemplate": "%{y:.4g} USDT"}
     ]
     for leg, colour, symbol in (
@@ -451,10 +387,7 @@ def _price(times: list[str], records: list[Record], results: Results) -> Figure:
                 "type": "scatter",
                 "mode": "markers",
                 "name": "Loans liquidated" if leg == "reverse" else "Shorts liquidated",
-                "x": [
-                    datetime.fromtimestamp(each.time, UTC).strftime("%Y-%m-%d %H:%M")
-                    for each in hits
-                ],
+                "x": [moment(each.time) for each in hits],
                 "y": [round(each.price, 6) for each in hits],
                 "text": [
                     f"{each.borrower}, LTV {percent(each.ltv)}, by the {each.by.lower()}"
@@ -464,17 +397,17 @@ def _price(times: list[str], records: list[Record], results: Results) -> Figure:
                 "marker": {"color": colour, "size": 12, "symbol": symbol},
             }
         )
-    return {"data": data, "layout": _layout(320, times, yaxis={"title": _title("USDT")})}
+    return {"data": data, "layout": plot_layout(320, times, yaxis={"title": axis_title("USDT")})}
 
 
 def _utilisation(times: list[str], records: list[Record]) -> Figure:
     data = [
-        _line("USDT pool (reverse)", times, [r.reverse.utilisation for r in records], REVERSE),
-        _line("Token pool (forward)", times, [r.forward.utilisation for r in records], FORWARD),
+        line("USDT pool (reverse)", times, [r.reverse.utilisation for r in records], REVERSE),
+        line("Token pool (forward)", times, [r.forward.utilisation for r in records], FORWARD),
     ]
-    layout = _layout(280, times, yaxis=_percent_axis("debt / assets", range=[0, 1.02]))
-    layout["shapes"] = [_level(0.85)]
-    layout["annotations"] = [_note(0.85, "kink 85 %")]
+    layout = plot_layout(280, times, yaxis=percent_axis("debt / assets", range=[0, 1.02]))
+    layout["shapes"] = [level(0.85)]
+    layout["annotations"] = [note(0.85, "kink 85 %")]
     return {"data": data, "layout": layout}
 
 
@@ -483,9 +416,9 @@ def _ltv(times: list[str], records: list[Record], liquidation: float) -> Figure:
         return [value or None for value in values]
 
     data = [
-        _line("Loans (reverse)", times, known([r.reverse.worst_ltv for r in records]), REVERSE),
-        _line("Shorts (forward)", times, known([r.forward.worst_ltv for r in records]), FORWARD),
-        _line(
+        line("Loans (reverse)", times, known([r.reverse.worst_ltv for r in records]), REVERSE),
+        line("Shorts (forward)", times, known([r.forward.worst_ltv for r in records]), FORWARD),
+        line(
             "Limit for new loans",
             times,
             [r.borrow_ltv for r in records],
@@ -506,12 +439,12 @@ def _ltv(times: list[str], records: list[Record], liquidation: float) -> Figure:
     ticks = [0.4, 0.5, 0.6, 0.7, 0.8]
     highest = max(max(r.reverse.worst_ltv, r.forward.worst_ltv) for r in records)
     bounds = [0.3, min(max(0.9, highest + 0.03), 1.5)]
-    layout = _layout(
+    layout = plot_layout(
         320,
         times,
-        yaxis=_percent_axis("loan to value", range=bounds),
+        yaxis=percent_axis("loan to value", range=bounds),
         yaxis2={
-            "title": _title("health"),
+            "title": axis_title("health"),
             "overlaying": "y",
             "side": "right",
             "range": bounds,
@@ -520,14 +453,14 @@ def _ltv(times: list[str], records: list[Record], liquidation: float) -> Figure:
             "showgrid": False,
         },
     )
-    layout["shapes"] = [_level(liquidation, BAD)]
-    layout["annotations"] = [_note(liquidation, f"liquidation {percent(liquidation, 0)}")]
+    layout["shapes"] = [level(liquidation, BAD)]
+    layout["annotations"] = [note(liquidation, f"liquidation {percent(liquidation, 0)}")]
     return {"data": data, "layout": layout}
 
 
 def _exposure(times: list[str], records: list[Record]) -> Figure:
     data = [
-        _line(
+        line(
             "Owed to the forward pool",
             times,
             [r.forward.debt * r.price for r in records],
@@ -535,13 +468,15 @@ def _exposure(times: list[str], records: list[Record]) -> Figure:
             fill="tozeroy",
             fillcolor="rgba(226,133,60,0.18)",
         ),
-        _line("Short on the exchange", times, [r.perp_short * r.price for r in records], "#3f8fd6"),
+        line("Short on the exchange", times, [r.perp_short * r.price for r in records], "#3f8fd6"),
     ]
     for trace in data:
         trace["hovertemplate"] = "%{y:,.0f} USDT"
     return {
         "data": data,
-        "layout": _layout(280, times, yaxis={"title": _title("USDT"), "rangemode": "tozero"}),
+        "layout": plot_layout(
+            280, times, yaxis={"title": axis_title("USDT"), "rangemode": "tozero"}
+        ),
     }
 
 
@@ -578,11 +513,11 @@ def _earned(summary: Summary) -> Figure:
             "hovertemplate": "Result: %{x:+,.0f} USDT<extra>%{y}</extra>",
         }
     )
-    layout = _layout(
+    layout = plot_layout(
         27 * len(rows) + 110,
         yaxis={"automargin": True, "showgrid": False},
         xaxis={
-            "title": _title("USDT against just holding"),
+            "title": axis_title("USDT against just holding"),
             "tickformat": ",.0f",
             "zeroline": True,
             "zerolinecolor": GREY,
@@ -591,28 +526,3 @@ def _earned(summary: Summary) -> Figure:
     layout |= {"hovermode": "closest", "barmode": "relative", "bargap": 0.35}
     layout["margin"] |= {"r": 24, "b": 48}
     return {"data": data, "layout": layout}
-
-
-def _level(value: float, colour: str = GREY) -> dict[str, Any]:
-    return {
-        "type": "line",
-        "xref": "paper",
-        "x0": 0,
-        "x1": 1,
-        "y0": value,
-        "y1": value,
-        "line": {"color": colour, "width": 1, "dash": "dot"},
-    }
-
-
-def _note(value: float, text: str) -> dict[str, Any]:
-    return {
-        "xref": "paper",
-        "x": 0,
-        "xanchor": "left",
-        "y": value,
-        "yanchor": "bottom",
-        "text": text,
-        "showarrow": False,
-        "font": {"size": 12, "color": GREY},
-    }
