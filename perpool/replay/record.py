@@ -16,14 +16,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import NamedTuple
 
 from perpool.history import DAY
-from perpool.replay.timeline import TOKEN_DECIMALS, USDT_DECIMALS, Moment
+from perpool.replay.timeline import TOKEN_DECIMALS, USDT_DECIMALS, WHOLE_PRICE, Moment
 
-TOKEN, USDT = 10**TOKEN_DECIMALS, 10**USDT_DECIMALS
-WHOLE_PRICE = 10 ** (36 + USDT_DECIMALS - TOKEN_DECIMALS)
-"""A price of one USDT a token, in 1e36 of the smallest units."""
+TOKEN: int = 10**TOKEN_DECIMALS
+USDT: int = 10**USDT_DECIMALS
 PARTS = ("funding", "interest", "lending", "costs", "hedge")
 STATES = ("lend", "carry", "unwinding")
 
@@ -144,7 +144,7 @@ class Record:
     """Whether distances are judged at the hour's high and low instead of the close."""
     put_in: float = 0.0
     """Tokens."""
-    parts: dict[int, Counter[str]] = field(default_factory=dict)
+    parts: dict[int, dict[str, float]] = field(default_factory=dict)
     """By year: tokens of each of PARTS."""
     hours: Counter[str] = field(default_factory=Counter)
     """In each of STATES."""
@@ -200,7 +200,7 @@ class Record:
     def _attribute(  # noqa: PLR0917
         self, year: int, before: Held, old: float, waiting: Held, after: Held, price: float
     ) -> None:
-        parts = self.parts.setdefault(year, Counter())
+        parts = self.parts.setdefault(year, dict.fromkeys(PARTS, 0.0))
         short = before.short / TOKEN
         moved = short * (price - old)
         funding = (waiting.equity + waiting.cash - before.equity - before.cash) / USDT + moved
@@ -240,17 +240,14 @@ class Record:
         last.ltv = risk_of(after, price, self.bounds).ltv
 
     @property
-    def total(self) -> Counter[str]:
+    def total(self) -> dict[str, float]:
         """Tokens of each of PARTS, of all years."""
-        found: Counter[str] = Counter()
-        for parts in self.parts.values():
-            found.update(parts)
-        return found
+        return {part: sum(each[part] for each in self.parts.values()) for part in PARTS}
 
     def yields(self) -> Iterator[tuple[int, float, float, float]]:
         """Year, and over it the yield in tokens, that in USDT, and a holder's in USDT."""
         years = sorted(self.year_ends)
-        for before, year in zip(years, years[1:], strict=False):
+        for before, year in pairwise(years):
             worth, price = self.year_ends[before]
             worth_now, price_now = self.year_ends[year]
             tokens, held = worth_now / worth, price_now / price

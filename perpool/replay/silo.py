@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from perpool.history import DAY, YEAR_HOURS
-from perpool.replay.timeline import Moment
+from perpool.replay.timeline import WHOLE_PRICE, Moment
 
-PRICE_UNIT = 10**36
 RATE_UNIT = 10**18
 HORIZONS = (30, 90)
 """Days."""
@@ -116,7 +115,7 @@ class Survival:
 
 
 def survival(moments: Sequence[Moment], rates: Sequence[float], terms: Terms) -> Survival:
-    """A start a month. `rates` are the pool's borrow rates a year, of each moment until the next."""
+    """A start a month. `rates` are the pool's a year, of each moment until the next."""
     starts = month_starts(moments)
     deaths = tuple(
         (moments[index].time, live(moments, rates, terms, index).death) for index in starts
@@ -161,16 +160,16 @@ def live(
 
     `worths` takes what he has in tokens, a value a moment.
     """
-    borrower = Borrower(terms, tokens, moments[start].price_e36 / PRICE_UNIT)
+    borrower = Borrower(terms, tokens, moments[start].price_e36 / WHOLE_PRICE)
     if worths is not None:
         worths.append(borrower.worth(borrower.price))
     for index in range(start + 1, len(moments)):
         before, moment = moments[index - 1], moments[index]
-        price = moment.price_e36 / PRICE_UNIT
+        price = moment.price_e36 / WHOLE_PRICE
         hours = (moment.time - before.time) / 3_600
         borrower.accrue(hours, price, rates[index - 1], before.accruing_wad / RATE_UNIT)
-        low = moment.low_e36 / PRICE_UNIT if wicks else price
-        high = moment.high_e36 / PRICE_UNIT if wicks else price
+        low = moment.low_e36 / WHOLE_PRICE if wicks else price
+        high = moment.high_e36 / WHOLE_PRICE if wicks else price
         leg = borrower.failing(low, high)
         if leg is not None:
             left = borrower.closed(leg, low if leg == "loan" else high)
@@ -179,7 +178,7 @@ def live(
             return Life(Death(moment.time, leg), index, left)
         if worths is not None:
             worths.append(borrower.worth(price))
-    return Life(None, len(moments) - 1, borrower.worth(moments[-1].price_e36 / PRICE_UNIT))
+    return Life(None, len(moments) - 1, borrower.worth(moments[-1].price_e36 / WHOLE_PRICE))
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,9 @@ PRICE_DIGITS = 12
 TAU = 86_400
 BOUND_UNITS = 10 * 10**9
 """Of the funding feed: 1,000 % a year either way, as deployments have it by default."""
-_SCALE = 10 ** (36 + USDT_DECIMALS - TOKEN_DECIMALS - PRICE_DIGITS)
+WHOLE_PRICE: int = 10 ** (36 + USDT_DECIMALS - TOKEN_DECIMALS)
+"""A price of one USDT a token, in 1e36 of the smallest units."""
+_SCALE: int = 10 ** (36 + USDT_DECIMALS - TOKEN_DECIMALS - PRICE_DIGITS)
 
 
 class Moment(NamedTuple):

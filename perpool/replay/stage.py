@@ -1,0 +1,284 @@
+"""A market on the in-process EVM and its reference model, which are told everything together.
+
+    stage = Stage(price_e36, start, terms)
+    stage.move_to(moment)                     # time and feeds of both
+    stage.do("reverse", "deposit", "usdt lenders", 10**12, "usdt lenders")
+
+Pools, factory and price oracle are the product. Tokens, the price feed, the two funding oracles and
+the swap adapter are the tests' own, set from the history: one funding oracle has the average that
+pools and vault go by, the other what the venue charges.
+
+Beside the vaults there is a crowd, which keeps both pools at a stated utilisation: it owes a fixed
+amount, far beyond what the vaults move, and its lenders come and go with demand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from decimal import Decimal
+from typing import Any
+
+from eth_utils.crypto import keccak
+
+from perpool.build import compile_contract
+from perpool.evm import Account, Contract, Evm
+from perpool.reference.arithmetic import MAX_UINT128, PRICE_SCALE, PoolError
+from perpool.reference.interest import LegParameters, utilisation
+from perpool.reference.market import Market
+from perpool.reference.wad import WAD
+from perpool.replay.swapper import SWAPPER, FairSwapper
+from perpool.replay.timeline import (
+    PRICE_DIGITS,
+    TOKEN_DECIMALS,
+    USDT_DECIMALS,
+    Moment,
+    answer_of,
+)
+
+NO_BLOCK_CAP = 2**112 - 1
+ZERO_ADDRESS = "0x" + 40 * "0"
+PRICE_MAX_AGE = 86_400
+FEE_PERMILLE = 100
+USDT_LENDERS, TOKEN_LENDERS = "usdt lenders", "token lenders"
+BORROWERS, SHORTERS = "borrowers", "shorters"
+KEEPER, HOLDER = "keeper", "holder"
+ACCOUNTS = (USDT_LENDERS, TOKEN_LENDERS, BORROWERS, SHORTERS, KEEPER, HOLDER)
+CROWD = 100
+"""What the crowd owes in either pool, in values of the deposit of a vault."""
+BACKING = 10**6
+"""Value of the crowd's collateral, in values of its debt: no price of the history reaches it."""
+PLENTY = 2**110
+"""Of both tokens, for swaps, lenders and collateral."""
+DRIFT = WAD // 100
+"""Of the utilisation, before lenders come or go."""
+
+
+class StageError(Exception):
+    """Contracts and model disagree; the message says where."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a replay assumes of the world. Fractions in WAD, the deposit in USDT's smallest unit."""
+
+    usdt_utilisation: int
+    token_utilisation: int
+    slippage: int
+    """Of a swap, against the oracle's price."""
+    deposit: int
+    """Value of what is put into each vault."""
+
+
+def percent(number: str | int) -> int:
+    """A percentage in WAD."""
+    return int(Decimal(number) * WAD / 100)
+
+
+def leg(min_debt: int) -> LegParameters:
+    """The defaults of a deployment."""
+    return LegParameters(
+        base_rate=percent(2),
+        slope1=percent(8),
+        slope2=percent(90),
+        kink=percent(85),
+        rate_cap=percent(300),
+        pass_through=percent(20),
+        funding_max_age=86_400,
+        max_ltv=percent(70),
+        stressed_ltv=percent(60),
+        liquidation_ltv=percent(80),
+        bonus_base=percent(5),
+        bonus_slope=percent(50),
+        bonus_cap=percent(10),
+        max_slippage=percent(3),
+        min_debt=min_debt,
+        reserve_floor=percent(2),
+    )
+
+
+class Stage:
+    """Both worlds. `gas` counts what calls of vaults used."""
+
+    def __init__(self, first: Moment, conditions: Conditions) -> None:
+        self.conditions = conditions
+        self.legs = leg(10 * 10**USDT_DECIMALS), leg(10**TOKEN_DECIMALS // 1_000)
+        self.model = Market(decimals=(TOKEN_DECIMALS, USDT_DECIMALS), legs=self.legs)
+        # all that is done at a time has that time, each in a block of its own
+        self.evm = Evm(timestamp=first.time - 3_600, block_number=0, spacing=0)
+        self.owner = self.evm.account("owner")
+        self.contracts: dict[str, Contract] = {}
+        self.addresses: dict[str, Any] = {name: self.evm.account(name) for name in ACCOUNTS}
+        self.transactions = 0
+        self._deploy(first)
+        self._set_model()
+        self.move_to(first)
+        self._gather_crowd(first.price_e36)
+
+    # -- setting up --
+
+    def _deploy(self, first: Moment) -> None:
+        evm, owner = self.evm, self.owner
+        self.token = evm.deploy("TestToken", "Token", "TKN", TOKEN_DECIMALS)
+        self.usdt = evm.deploy("UsdtLike", USDT_DECIMALS)
+        self.feed = evm.deploy("TestFeed", PRICE_DIGITS, answer_of(first.price_e36))
+        self.price_oracle = evm.deploy(
+            "PriceOracle",
+            self.token,
+            self.usdt,
+            (self.feed, PRICE_MAX_AGE, 1, 10**40),
+            (ZERO_ADDRESS, 0, 0, 0),
+            (ZERO_ADDRESS, 0, 0),
+        )
+        self.averages = evm.deploy("TestFundingOracle")
+        self.accruals = evm.deploy("TestFundingOracle")
+        self.swapper = evm.deploy("FairSwapper", self.token)
+        operators = evm.deploy("Operators", sender=owner)
+        pools = compile_contract("ReversePool"), compile_contract("ForwardPool")
+        blueprints = [evm.deploy_blueprint(each, sender=owner) for each in pools]
+        hashes = [keccak(each.initcode) for each in pools]
+        self.factory = evm.deploy("PoolFactory", *blueprints, *hashes, operators, sender=owner)
+        self.factory.allow_swapper(self.swapper, True, sender=owner)
+        parameters = (
+            self.token,
+            self.usdt,
+            "TKN",
+            self.averages,
+            self.price_oracle,
+            *(astuple(each) for each in self.legs),
+        )
+        made = self.factory.create_market(parameters, sender=owner)
+        self.addresses |= {"token": self.token, "usdt": self.usdt, SWAPPER: self.swapper}
+        for name, artifact, address in zip(("reverse", "forward"), pools, made, strict=True):
+            self.put(name, evm.at(artifact, address))
+
+    def put(self, name: str, contract: Contract) -> None:
+        """Let a contract be called by the name that it has in the model."""
+        self.contracts[name] = self.addresses[name] = contract
+
+    def _set_model(self) -> None:
+        owner, model = self.owner, self.model
+        model.now = self.evm.timestamp
+        model.swappers[SWAPPER] = FairSwapper(model.token, self.conditions.slippage)
+        caps = (MAX_UINT128, MAX_UINT128)
+        for name, last in (("reverse", MAX_UINT128), ("forward", NO_BLOCK_CAP)):
+            pool = self.contracts[name]
+            self.factory.set_caps(pool, *caps, last, sender=owner)
+            self.factory.set_fee(pool, FEE_PERMILLE, sender=owner)
+            model.set_caps("owner", name, *caps, last)
+            model.set_fee("owner", name, FEE_PERMILLE)
+            model.pools[name].state = _stored(pool, model.pools[name].state)
+
+    def fund(self, account: str, *, tokens: int = 0, usdt: int = 0) -> None:
+        """Mint in both worlds; all contracts put so far may take any number of either."""
+        for name, amount in (("token", tokens), ("usdt", usdt)):
+            contract, at = getattr(self, name), self.addresses[account]
+            if amount:
+                contract.mint(at, amount, sender=self.owner)
+                getattr(self.model, name).mint(account, amount)
+            if account in ACCOUNTS:
+                for spender in self.contracts.values():
+                    if contract.allowance(at, spender) == 0:
+                        contract.approve(spender, 2**256 - 1, sender=at)
+
+    def _gather_crowd(self, price: int) -> None:
+        """Debts of the crowd, and lenders for the stated utilisation."""
+        for account in (USDT_LENDERS, TOKEN_LENDERS, BORROWERS, SHORTERS, SWAPPER):
+            self.fund(account, tokens=PLENTY, usdt=PLENTY)
+        owed = CROWD * self.conditions.deposit
+        owed_tokens = owed * PRICE_SCALE // price
+        lent = owed * WAD // self.conditions.usdt_utilisation
+        lent_tokens = owed_tokens * WAD // self.conditions.token_utilisation
+        self.do("reverse", "deposit", USDT_LENDERS, lent, USDT_LENDERS)
+        self.do("forward", "deposit", TOKEN_LENDERS, lent_tokens, TOKEN_LENDERS)
+        collateral = owed_tokens * BACKING
+        self.fund(BORROWERS, tokens=collateral)
+        self.do("reverse", "supply_collateral", BORROWERS, collateral, BORROWERS)
+        self.do("reverse", "borrow", BORROWERS, owed, BORROWERS, BORROWERS)
+        self.fund(SWAPPER, usdt=2 * owed)
+        margin = owed * BACKING
+        self.fund(SHORTERS, usdt=margin)
+        terms = (margin, owed_tokens, 0, 2**256 - 1, SHORTERS, SWAPPER, b"")
+        self.do("forward", "open_short", SHORTERS, *terms)
+
+    # -- time --
+
+    def move_to(self, moment: Moment) -> None:
+        """Time and feeds."""
+        model, price = self.model, moment.price_e36
+        self.evm.warp(moment.time - self.evm.timestamp)
+        model.now = moment.time
+        self.feed.set(answer_of(price), sender=self.owner)
+        self.swapper.set_terms(price, self.conditions.slippage, 0, sender=self.owner)
+        observed = moment.average_wad, moment.observed_at
+        self.averages.set_at(self.token, *observed, sender=self.owner)
+        self.accruals.set(self.token, moment.accruing_wad, sender=self.owner)
+        self.transactions += 4
+        prices = model.prices
+        prices.lower = prices.upper = prices.liquidation = price
+        model.funding = observed
+        model.swappers[SWAPPER].price = price  # type: ignore[attr-defined]
+
+    # -- calls --
+
+    def do(self, name: str, function: str, caller: str, *args: Any) -> Any:
+        """A call in both worlds, at the model's time. Raises StageError where they differ."""
+        given = [self.addresses[each] if isinstance(each, str) else each for each in args]
+        target = self.contracts[name]
+        receipt = getattr(target, function).transact(*given, sender=self.addresses[caller])
+        self.transactions += 1
+        self.receipt = receipt
+        self.model.block_number = receipt.block_number
+        try:
+            told = getattr(self.twin(name), function)(caller, *args)
+        except PoolError as error:
+            raise StageError(f"{name}.{function}: the model refuses it: {error}") from error
+        self.model.events.clear()
+        if receipt.return_value != told:
+            raise StageError(f"{name}.{function}: {receipt.return_value}, model {told}")
+        return told
+
+    def twin(self, name: str) -> Any:
+        """What of the model is called by that name."""
+        return self.model.pools[name]
+
+    # -- rates --
+
+    def used(self, name: str) -> int:
+        """Utilisation of a pool, WAD."""
+        state = self.model.pools[name].accrued()
+        return utilisation(state.debt_assets, state.all_assets)
+
+    def hold_utilisation(self) -> None:
+        """Lenders come or go where a pool has drifted away from what is stated."""
+        for name, lender, wanted in (
+            ("reverse", USDT_LENDERS, self.conditions.usdt_utilisation),
+            ("forward", TOKEN_LENDERS, self.conditions.token_utilisation),
+        ):
+            if abs(self.used(name) - wanted) <= DRIFT:
+                continue
+            state = self.model.pools[name].accrued()
+            change = state.debt_assets * WAD // wanted - state.all_assets
+            if change > 0:
+                self.do(name, "deposit", lender, change, lender)
+            else:
+                self.do(name, "withdraw", lender, -change, lender, lender)
+
+    # -- comparing --
+
+    def compare_pools(self) -> None:
+        """Stored totals of both pools. Raises StageError."""
+        for name, pool in self.model.pools.items():
+            found = _stored(self.contracts[name], pool.state)
+            if found != pool.state:
+                raise StageError(f"{name} pool: {found}, model {pool.state}")
+
+
+def _stored(contract: Contract, like: Any) -> Any:
+    """A pool's State as it is on chain."""
+    state = contract.state()
+    return type(like)(**{name: getattr(state, name) for name in like.__dataclass_fields__})
+
+
+def account_of(address: Any) -> str:
+    """The address of an account or contract."""
+    return address.address if isinstance(address, Account | Contract) else str(address)
