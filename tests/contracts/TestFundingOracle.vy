@@ -2,8 +2,11 @@
 """
 @title Funding oracle for tests
 @license AGPL-3.0-only
-@notice Stands in for FundingOracle where a test sets the funding itself.
+@notice Stands in for FundingOracle where a test sets the funding itself. The last
+        median is the average, too.
 """
+
+from interfaces import IFundingOracle
 
 
 struct Value:
@@ -18,6 +21,16 @@ values: HashMap[address, Value]
 @view
 def funding(token: address) -> (int256, uint256):
     return self.values[token].ema_wad, self.values[token].observed_at
+
+
+@external
+@view
+def feed(token: address) -> IFundingOracle.Feed:
+    feed: IFundingOracle.Feed = empty(IFundingOracle.Feed)
+    feed.ema_wad = self.values[token].ema_wad
+    feed.median_wad = self.values[token].ema_wad
+    feed.observed_at = self.values[token].observed_at
+    return feed
 
 
 @external
