@@ -1,0 +1,126 @@
+"""The table that a replay ends with, for a terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from perpool.replay.record import PARTS
+from perpool.replay.summary import Distance, Summary, Vault
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """+12.5 %; a dash for None."""
+    return "-" if value is None else f"{value * 100:+.{digits}f} %"
+
+
+def share(value: float | None, digits: int = 1) -> str:
+    """12.5 %; a dash for None."""
+    return "-" if value is None else f"{value * 100:.{digits}f} %"
+
+
+def closing(summary: Summary) -> RenderableType:
+    """Tables and lines."""
+    return Group(vault_table(summary), year_table(summary), *map(Text, closing_lines(summary)))
+
+
+def vault_table(summary: Summary) -> Table:
+    """A row a preset, with what its yield is made of."""
+    table = _table("Vault", "Tokens p.a.", "USDT p.a.", *(part.capitalize() for part in PARTS))
+    for name in ("Carry", "Calls", "Switches", "Gas"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for vault in summary.vaults:
+        table.add_row(
+            vault.name,
+            percent(vault.yield_tokens),
+            percent(vault.yield_usdt),
+            *(percent(vault.parts[part]) for part in PARTS),
+            share(vault.carried, 0),
+            f"{vault.rebalances:,}",
+            str(vault.switches),
+            f"{vault.gas / 1e6:,.1f}M",
+        )
+    ratio = summary.price["last"] / summary.price["first"]
+    held = ratio ** (1 / summary.years) - 1
+    table.add_row("holder", percent(0.0), percent(held), *[""] * (len(PARTS) + 4))
+    return table
+
+
+def year_table(summary: Summary) -> Table:
+    """A row a year: yield in tokens and in USDT of each preset, and the holder's."""
+    names = [vault.name for vault in summary.vaults]
+    table = _table("Year", *(f"{n} {u}" for n in names for u in ("tokens", "USDT")), "holder USDT")
+    for index, year in enumerate(summary.vaults[0].years):
+        rows = [vault.years[index] for vault in summary.vaults]
+        cells = [percent(value) for row in rows for value in (row.tokens, row.usdt)]
+        table.add_row(str(year.year), *cells, percent(year.holder_usdt))
+    return table
+
+
+def closing_lines(summary: Summary) -> list[str]:
+    """What else there is to say, a sentence a line."""
+    lines = [
+        "Funding to hedge are of a token put in, over the whole time, and sum to its gain but for "
+        "the callers' tips."
+    ]
+    lines += [_risk_line(vault) for vault in summary.vaults]
+    silo = summary.silo
+    dead = ", ".join(
+        f"{dead} of {watched} within {days} days" for days, (dead, watched) in silo.dead.items()
+    )
+    lines += [
+        f"Siloed at an LTV of {share(silo.ltv, 0)}, begun every month: {dead}; the loan first "
+        f"{silo.by_leg['loan']} times, the short {silo.by_leg['short']}. One who begins again "
+        f"each time: {silo.restarts} liquidations, {silo.end_tokens:.3f} tokens of one",
+        *assumption_lines(summary),
+        f"Contracts equal the reference model to the unit at each of {summary.checks:,} "
+        f"comparisons; {summary.liquidations} liquidations carried out",
+    ]
+    return lines
+
+
+def assumption_lines(summary: Summary) -> list[str]:
+    """What the figures assume."""
+    given = summary.assumptions
+    prices = (
+        "lines between the mark prices of settlements"
+        if summary.interpolated
+        else "hourly closes of the perp"
+    )
+    lines = [
+        f"Assumed: USDT lent out {share(given['usdt_utilisation'], 0)}, tokens "
+        f"{share(given['token_utilisation'], 0)}, at the pools' own rates; swaps at the oracle's "
+        f"price less {share(given['slippage'], 2)}, the venue's fee {share(given['fee'], 3)}; a "
+        f"call every {'hour' if summary.every == 1 else f'{summary.every} hours'}; prices are "
+        f"{prices}, and liquidations are judged at "
+        + ("each hour's high and low" if summary.marks == "high-low" else "them"),
+        "Funding accrues continuously at the rate that settles at the end of the interval, so that "
+        "an interval brings what was settled for it; the switch knows past settlements only",
+    ]
+    if summary.gaps:
+        lines.append(f"Missing, and no call there: {'; '.join(summary.gaps)}")
+    return lines
+
+
+def _risk_line(vault: Vault) -> str:
+    hours = vault.liquidatable
+    return (
+        f"{vault.name}: nearest to the short's liquidation {_worst(vault.least_rise)}, to the "
+        f"loan's {_worst(vault.least_fall)}; thinnest margin {_worst(vault.least_margin)}, highest "
+        f"LTV {share(vault.highest_ltv)}; hours in which it could be liquidated: short "
+        f"{hours['short']}, loan {hours['loan']}"
+    )
+
+
+def _worst(distance: Distance) -> str:
+    return f"{share(distance.value)} ({distance.at})" if distance.at else "never"
+
+
+def _table(first: str, *rest: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column(first, no_wrap=True)
+    for name in rest:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
