@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from perpool.reference.arithmetic import MAX_UINT128, MAX_UINT256, PoolError, refuse, word
 from perpool.reference.interest import LegParameters
@@ -32,7 +32,16 @@ Callback = Callable[[], None]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_Self = TypeVar("_Self", bound="Pool")
+
+
+class Enterable(Protocol):
+    """What has entry points."""
+
+    world: World
+    locked: bool
+
+
+_Self = TypeVar("_Self", bound=Enterable)
 
 
 def entry(

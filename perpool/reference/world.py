@@ -68,6 +68,8 @@ class Prices:
     volatility: int = UNKNOWN_VOLATILITY
     bounds_error: str = ""
     liquidation_error: str = ""
+    observed_at: int = 0
+    """Of the primary feed's answer."""
 
     def bounds(self) -> tuple[int, int]:
         """(lower, upper), for new risk."""
@@ -112,7 +114,7 @@ class World:
         self.now, self.block_number = now, block_number
         self.prices = Prices()
         self.funding = (0, 0)
-        """(EMA in WAD, its time) as the funding oracle has it."""
+        """(EMA in WAD, its time) of the funding oracle; to the perp venue its last median."""
         self.operators: set[tuple[str, str]] = set()
         """(account, operator)"""
         self.swappers: dict[str, Swapper] = {}

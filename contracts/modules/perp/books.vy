@@ -7,7 +7,6 @@
         them; the positions; and what of the liquidity is locked for them.
 """
 
-from contracts.modules import perp_errors as errors
 from contracts.modules import wad_math
 from interfaces import IPerpMarket
 

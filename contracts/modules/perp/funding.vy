@@ -84,7 +84,6 @@ def _settle(before: books.Books) -> (books.Books, int256):
     @return The books, and what was received (positive) or paid.
     """
     after: books.Books = before
-    size: uint256 = convert(abs(before.position.size), uint256)
     receipt: uint256 = 0
     due: uint256 = 0
     receipt, due = self._accrued_e36(before.state, before.position)

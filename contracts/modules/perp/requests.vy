@@ -7,6 +7,8 @@
 @notice Without a delay a request is confirmed in the call that makes it, or reverts with the reason why not. With one,
         anybody settles it in a later block at a price that was observed after it; where it cannot be filled then, it
         fails with the same reason. While there is no such price it waits, for a day at most.
+@dev Until somebody settles it, whoever asked may choose the moment: keepers should settle at the first price. A request to
+     reduce never opens: where its position has been closed meanwhile, it fails.
 """
 
 from contracts.modules import perp_errors as errors
