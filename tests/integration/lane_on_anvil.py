@@ -30,6 +30,10 @@ CONFIRMATIONS = 5
 PATIENCE = 45
 NOW = 1_000_000
 POLICY = FeePolicy(max_fee=100 * GWEI, min_tip=GWEI // 10, max_tip=3 * GWEI)
+LATER = 10_000
+"""Seconds to an expiry that no test reaches."""
+ADA = Intent("price", "ADA", 1, "1")
+"""What a parcel is for, where nothing else is said."""
 NOTED = "0x" + keccak(text="Noted(address,string,int256,(address,uint256))").hex()
 
 
@@ -213,8 +217,28 @@ def open_outbox(
     )
 
 
+def begin(stage: Stage, outbox: Outbox, time: int = 1) -> None:
+    """A round on its way, not mined yet."""
+    outbox.offer([stage.parcel(time=time)], stage.now + LATER)
+    outbox.step()
+
+
+def land(stage: Stage, outbox: Outbox, time: int = 1) -> None:
+    """A round on the chain, not final yet."""
+    begin(stage, outbox, time)
+    stage.mine()
+    outbox.step()
+
+
 def names(events: Sequence[Event]) -> list[str]:
     return [each.name for each in events]
+
+
+def fees(outbox: Outbox) -> list[tuple[int, int]]:
+    """(max fee, tip) of what was signed."""
+    wallet = outbox.wallet
+    assert isinstance(wallet, KeyWallet)
+    return [(each["maxFeePerGas"], each["maxPriorityFeePerGas"]) for each in wallet.signed]
 
 
 # -- killing --
