@@ -1,40 +1,1117 @@
-"""Reference model of the carry vault."""
+"""Reference model of the carry vault.
+
+    venue = PerpVenue(market, parameters)
+    vault = CarryVault(market, venue, KEEP)
+    market.parts += [venue, vault]
+    vault.request_deposit("holder", 10**18, "holder", "holder")
+    vault.settle_deposit("anyone", "holder")
+    vault.rebalance("anyone")
+
+Accounts are names, "vault" is the vault's unless it is given another. Tokens and USDT in smallest
+units, prices in 1e36, ratios in WAD. Raises PoolError with the reason of the chain. What a call
+does to pools, venue and swap adapter may fail without the call failing: then it changes nothing.
+"""
 
 from __future__ import annotations
 
-from perpool.reference.targets import CarryParameters
+import copy
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
-_POINT = 10**16
-KEEP = CarryParameters(
-    hedge_ratio=30 * _POINT,
-    margin_ratio=50 * _POINT,
-    margin_band=5 * _POINT,
-    hedge_band=5 * _POINT,
-    ltv_ceiling=50 * _POINT,
-    ltv_band=2 * _POINT,
-    may_sell=False,
-    enter_rate=20 * _POINT,
-    leave_rate=5 * _POINT,
-    min_stay=72 * 3_600,
-    worst_carry=50 * _POINT,
-    max_slippage=1 * _POINT,
-    tip_rate=_POINT // 10,
+from perpool.reference import interest
+from perpool.reference.arithmetic import (
+    MAX_UINT256,
+    mul_div_down,
+    mul_div_up,
+    refuse,
+    share_of_down,
+    share_of_up,
+    word,
 )
-"""Keeps most of the upside: a third is hedged, and gives way before tokens are sold."""
-NEUTRAL = CarryParameters(
-    hedge_ratio=100 * _POINT,
-    margin_ratio=50 * _POINT,
-    margin_band=5 * _POINT,
-    hedge_band=5 * _POINT,
-    ltv_ceiling=55 * _POINT,
-    ltv_band=2 * _POINT,
-    may_sell=True,
-    enter_rate=20 * _POINT,
-    leave_rate=5 * _POINT,
-    min_stay=72 * 3_600,
-    worst_carry=50 * _POINT,
-    max_slippage=1 * _POINT,
-    tip_rate=_POINT // 10,
+from perpool.reference.ledger import virtual_shares
+from perpool.reference.market import Market
+from perpool.reference.perp import PerpVenue, Status
+from perpool.reference.pool import entry
+from perpool.reference.targets import (
+    CarryParameters,
+    is_off,
+    margin_of,
+    nav,
+    plan,
+    tokens_down,
+    tokens_up,
+    value_down,
+    value_up,
 )
-"""Worth the same in USDT whatever the price: all is hedged, and tokens are sold to hold that."""
-PRESETS = {"keep": KEEP, "neutral": NEUTRAL}
+from perpool.reference.wad import WAD, truncated_div
+from perpool.reference.world import NOBODY, Event, World
+
+ORDER_LIFE = 1_800
+"""Seconds that an order may wait."""
+TIP_PART = 4
+"""Of the budget, what a due call gets: one in so many."""
+PATIENCE = 86_400
+"""Seconds after which a request that could not be settled may be taken back."""
+
+
+@dataclass(frozen=True)
+class Book:
+    """What the vault has, without what is set apart for redemptions."""
+
+    price: int
+    idle: int
+    lent: int
+    collateral: int
+    debt: int
+    short: int
+    money: int
+    """The position without the short itself: margin, funding, what the short was sold for."""
+    cash: int
+    pending: int
+    """The venue's request in flight; 0 for none."""
+
+    @property
+    def equity(self) -> int:
+        """Of the position, rounded down."""
+        return self.money - value_up(self.short, self.price)
+
+    @property
+    def net(self) -> int:
+        """equity + cash - debt"""
+        return self.equity + self.cash - self.debt
+
+    @property
+    def tokens(self) -> int:
+        """However held."""
+        return self.idle + self.lent + self.collateral
+
+    @property
+    def nav(self) -> int:
+        """Tokens that everything is worth, rounded down."""
+        return nav(self.tokens, self.short, self.money + self.cash - self.debt, self.price)
+
+
+@dataclass(frozen=True)
+class DepositRequest:
+    """Tokens that wait, and since when."""
+
+    assets: int = 0
+    requested_at: int = 0
+
+
+@dataclass(frozen=True)
+class RedeemRequest:
+    """Shares that wait, since when, USDT brought, and the least tokens for all of them."""
+
+    shares: int = 0
+    requested_at: int = 0
+    usdt: int = 0
+    min_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a controller may claim."""
+
+    assets_in: int = 0
+    shares_out: int = 0
+    shares_in: int = 0
+    assets_out: int = 0
+    usdt_out: int = 0
+
+
+@dataclass(frozen=True)
+class Part:
+    """A redemption between its halves."""
+
+    shares: int = 0
+    tokens: int = 0
+    usdt: int = 0
+    """From the vault."""
+    brought: int = 0
+    collateral: int = 0
+    debt_shares: int = 0
+    min_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """What has been ordered for a redemption."""
+
+    number: int = 0
+    shares: int = 0
+    money_left: int = 0
+    """Of position and cash, for those who stay."""
+
+
+@dataclass
+class Memory:
+    """All that a call may change."""
+
+    idle: int = 0
+    cash: int = 0
+    forward_shares: int = 0
+    apart_collateral: int = 0
+    apart_debt_shares: int = 0
+    carrying: bool = False
+    entered_at: int = 0
+    tip_budget: int = 0
+    tips_at: int = 0
+    total: int = 0
+    shares: Counter[str] = field(default_factory=Counter)
+    allowances: Counter[tuple[str, str]] = field(default_factory=Counter)
+    operators: set[tuple[str, str]] = field(default_factory=set)
+    waiting: int = 0
+    """Tokens of all deposit requests."""
+    ordering: str = NOBODY
+    """Whose order is at the venue."""
+    order: Ordered = Ordered()
+    deposits: dict[str, DepositRequest] = field(default_factory=dict)
+    redeems: dict[str, RedeemRequest] = field(default_factory=dict)
+    claims: dict[str, Claims] = field(default_factory=dict)
+    parts: dict[str, Part] = field(default_factory=dict)
+    cap: int = 0
+    max_trade: int = 0
+    swapper: str = NOBODY
+    paused: bool = False
+
+
+class CarryVault:
+    """The vault. `name` is its account, `factory_owner` who governs it."""
+
+    def __init__(
+        self,
+        market: Market,
+        venue: PerpVenue,
+        parameters: CarryParameters,
+        name: str = "vault",
+    ) -> None:
+        self.world: World = market
+        self.market, self.venue, self.parameters, self.name = market, venue, parameters, name
+        self.locked = False
+        self.memory = Memory(tips_at=market.now)
+        self.virtual_shares = virtual_shares(market.token.decimals)
+
+    def save(self) -> Memory:
+        """All that a call may change; what is stored is replaced, never changed in place."""
+        return Memory(*(copy.copy(getattr(self.memory, each.name)) for each in fields(Memory)))
+
+    def restore(self, saved: Memory) -> None:
+        """Back to what `save` gave."""
+        self.memory = saved
+
+    # -- anyone --
+
+    @entry
+    def rebalance(self, caller: str) -> bool:
+        """The next steps, as far as others let them. False where nothing was due."""
+        if not self._sync():
+            return False
+        held = self.book()
+        carrying, funding, carry = self._wanted(held)
+        if not self._is_due(held, carrying):
+            return False
+        moved = carrying != self.memory.carrying
+        if moved:
+            self._switch(carrying, funding, carry)
+        done = self._carry(held.price) if carrying else self._lend_all(held.price)
+        if not (moved or done):
+            return False
+        tip = self._pay_tip(caller)
+        held = self.book()
+        self._log(
+            "Rebalanced",
+            caller=caller,
+            mode=carrying,
+            price_e36=held.price,
+            collateral=held.collateral,
+            debt=held.debt,
+            short=held.short,
+            equity=held.equity,
+            cash=held.cash,
+            tip=tip,
+        )
+        return True
+
+    @entry
+    def settle_deposit(self, caller: str, controller: str) -> int:
+        """Returns shares, rounded down."""
+        if not self._sync():
+            refuse("order pending")
+        request = self.memory.deposits.get(controller, DepositRequest())
+        self._check_settleable(request.assets, request.requested_at)
+        lower, upper = self.world.prices.bounds()
+        held = self.book()
+        bound = upper if held.money + held.cash < held.debt else lower
+        before = replace(held, price=bound).nav
+        if before == 0 and self.memory.total:
+            refuse("insolvent")
+        assets, cost = request.assets, 0
+        if self.memory.carrying and held.short:
+            assets = min(assets, self._largest_hedge(held))
+            cost = self._hedge(held, assets)
+        else:
+            self.memory.idle += assets
+            if not self.memory.carrying:
+                self._lend()
+        self.memory.deposits[controller] = replace(request, assets=request.assets - assets)
+        self.memory.waiting -= assets
+        after = replace(self.book(), price=bound).nav
+        gained = min(max(assets - cost, 0), max(after - before, 0))
+        shares = mul_div_down(gained, self.memory.total + self.virtual_shares, before + 1)
+        if shares == 0:
+            refuse("zero amount")
+        claims = self._claims(controller)
+        self.memory.claims[controller] = replace(
+            claims, assets_in=claims.assets_in + assets, shares_out=claims.shares_out + shares
+        )
+        self._move_shares(NOBODY, self.name, shares)
+        self._log(
+            "DepositSettled",
+            controller=controller,
+            assets=assets,
+            shares=shares,
+            total_assets=after,
+            total_supply=self.memory.total,
+        )
+        return shares
+
+    @entry
+    def settle_redeem(self, caller: str, controller: str) -> int:
+        """Returns tokens, rounded down; 0 while an order for it is pending."""
+        idle = self._sync()
+        if self.memory.parts.get(controller, Part()).shares:
+            return self._finish(controller, exact=False)
+        if not idle:
+            return 0
+        request = self.memory.redeems.get(controller, RedeemRequest())
+        self._check_settleable(request.shares, request.requested_at)
+        held = self.book()
+        shares, total = self._payable(held, request.shares), self.memory.total
+        money_left = mul_div_up_signed(self._money(held), total - shares, total)
+        closing = mul_div_up(held.short, shares, total)
+        if closing == 0:
+            self._set_apart(controller, shares, self._money(held) - money_left)
+            return self._finish(controller, exact=True)
+        left = mul_div_up_signed(held.money, total - shares, total)
+        number, margin_out = self._close(held, closing, left)
+        self.memory.ordering = controller
+        self.memory.order = Ordered(number, shares, money_left)
+        if self._sync():
+            return self._finish(controller, exact=True)
+        self._check_expected(held, request, shares, margin_out)
+        return 0
+
+    # -- holders --
+
+    @entry
+    def request_deposit(self, caller: str, assets: int, controller: str, owner: str) -> int:
+        """Returns the request's id, 0."""
+        if self.memory.paused:
+            refuse("paused")
+        self._check_operator(caller, owner)
+        self._check_operator(caller, controller)
+        self.world.token.move(owner, self.name, assets)
+        if assets == 0:
+            refuse("zero amount")
+        request = self.memory.deposits.get(controller, DepositRequest())
+        self.memory.deposits[controller] = DepositRequest(request.assets + assets, self.world.now)
+        self.memory.waiting += assets
+        self._log(
+            "DepositRequest",
+            controller=controller,
+            owner=owner,
+            requestId=0,
+            sender=caller,
+            assets=assets,
+        )
+        if self.book().nav + self.memory.waiting > self.memory.cap:
+            refuse("supply cap")
+        return 0
+
+    @entry
+    def request_redeem(  # noqa: PLR0917
+        self,
+        caller: str,
+        shares: int,
+        controller: str,
+        owner: str,
+        usdt_amount: int = 0,
+        min_tokens: int = 0,
+    ) -> int:
+        """Returns the request's id, 0."""
+        self._check_operator(caller, controller)
+        if (owner, caller) not in self.memory.operators:
+            self._spend_allowance(caller, owner, shares)
+        if shares == 0:
+            refuse("zero amount")
+        self.world.usdt.move(caller, self.name, usdt_amount)
+        request = self.memory.redeems.get(controller, RedeemRequest())
+        self.memory.redeems[controller] = RedeemRequest(
+            request.shares + shares,
+            self.world.now,
+            request.usdt + usdt_amount,
+            request.min_tokens + min_tokens,
+        )
+        self._log(
+            "RedeemRequest",
+            controller=controller,
+            owner=owner,
+            requestId=0,
+            sender=caller,
+            shares=shares,
+        )
+        self._move_shares(owner, self.name, shares)
+        return 0
+
+    @entry
+    def cancel_deposit(self, caller: str, controller: str, receiver: str) -> int:
+        """Returns tokens."""
+        self._check_operator(caller, controller)
+        self._check_receiver(receiver)
+        request = self.memory.deposits.get(controller, DepositRequest())
+        self._check_patience(request.assets, request.requested_at)
+        self.memory.deposits[controller] = DepositRequest()
+        self.memory.waiting -= request.assets
+        self._log("RequestCancelled", controller=controller, assets=request.assets, shares=0)
+        self.world.token.move(self.name, receiver, request.assets)
+        return request.assets
+
+    @entry
+    def cancel_redeem(self, caller: str, controller: str, receiver: str) -> int:
+        """Returns shares."""
+        self._check_operator(caller, controller)
+        self._check_receiver(receiver)
+        request = self.memory.redeems.get(controller, RedeemRequest())
+        self._check_patience(request.shares, request.requested_at)
+        if self.memory.ordering == controller:
+            refuse("order pending")
+        self.memory.redeems[controller] = RedeemRequest()
+        self._log("RequestCancelled", controller=controller, assets=0, shares=request.shares)
+        self._move_shares(self.name, receiver, request.shares)
+        self.world.usdt.move(self.name, receiver, request.usdt)
+        return request.shares
+
+    @entry
+    def mint(self, caller: str, shares: int, receiver: str, controller: str) -> int:
+        """Claim shares of a settled deposit. Returns its tokens, rounded up."""
+        claims = self._claims(controller)
+        if claims.shares_out == 0:
+            refuse("not claimable")
+        assets = mul_div_up(shares, claims.assets_in, claims.shares_out)
+        self._check_operator(caller, controller)
+        self._check_receiver(receiver)
+        if assets > claims.assets_in or shares > claims.shares_out:
+            refuse("not claimable")
+        self.memory.claims[controller] = replace(
+            claims, assets_in=claims.assets_in - assets, shares_out=claims.shares_out - shares
+        )
+        self._log("Deposit", sender=controller, owner=receiver, assets=assets, shares=shares)
+        self._move_shares(self.name, receiver, shares)
+        return assets
+
+    @entry
+    def redeem(self, caller: str, shares: int, receiver: str, controller: str) -> int:
+        """Claim tokens of redeemed shares, and the USDT that is left. Returns tokens, down."""
+        claims = self._claims(controller)
+        if claims.shares_in == 0:
+            refuse("not claimable")
+        assets = mul_div_down(shares, claims.assets_out, claims.shares_in)
+        self._check_operator(caller, controller)
+        self._check_receiver(receiver)
+        if assets > claims.assets_out or shares > claims.shares_in:
+            refuse("not claimable")
+        self.memory.claims[controller] = replace(
+            claims,
+            assets_out=claims.assets_out - assets,
+            shares_in=claims.shares_in - shares,
+            usdt_out=0,
+        )
+        self._log(
+            "Withdraw",
+            sender=caller,
+            receiver=receiver,
+            owner=controller,
+            assets=assets,
+            shares=shares,
+        )
+        self.world.token.move(self.name, receiver, assets)
+        self.world.usdt.move(self.name, receiver, claims.usdt_out)
+        return assets
+
+    @entry
+    def transfer(self, caller: str, receiver: str, shares: int) -> bool:
+        """Move shares."""
+        self._check_receiver(receiver)
+        self._move_shares(caller, receiver, shares)
+        return True
+
+    # -- views --
+
+    def book(self) -> Book:
+        """What there is, at the liquidation price. Raises without one."""
+        memory = self.memory
+        collateral, debt = self._loan()
+        size, entry_notional, margin, funding, pending, escrow, credit = self.venue.position(
+            self.name
+        )
+        return Book(
+            price=self.world.prices.for_liquidation(),
+            idle=memory.idle,
+            lent=self._lent(memory.forward_shares) if memory.forward_shares else 0,
+            collateral=collateral,
+            debt=debt,
+            short=max(-size, 0),
+            money=margin + funding + entry_notional,
+            cash=memory.cash + escrow + credit,
+            pending=pending,
+        )
+
+    def is_due(self) -> bool:
+        """Whether `rebalance` would have something to do."""
+        held = self.book()
+        if held.pending:
+            return False
+        return self._is_due(held, self._wanted(held)[0])
+
+    def tip(self) -> int:
+        """Shares that the next due call gets."""
+        return self._tip_budget() // TIP_PART
+
+    def net_carry(self) -> int:
+        """h * F - debt / value * borrow rate, WAD a year."""
+        return self._net_carry(self.book(), self.world.funding[0])
+
+    # -- which side --
+
+    def _wanted(self, held: Book) -> tuple[bool, int, int]:
+        """(whether to carry, funding, net carry)."""
+        p, now, carrying = self.parameters, self.world.now, self.memory.carrying
+        funding, observed_at = self.world.funding
+        if observed_at > now or observed_at + self.market.reverse.leg.funding_max_age < now:
+            return carrying, funding, 0
+        carry = self._net_carry(held, funding)
+        may_switch = now >= self.memory.entered_at + p.min_stay
+        if not carrying:
+            carrying = may_switch and funding > p.enter_rate and carry > 0
+        elif (may_switch and funding < p.leave_rate) or carry < -p.worst_carry:
+            carrying = False
+        return carrying, funding, carry
+
+    def _net_carry(self, held: Book, funding: int) -> int:
+        p, pool = self.parameters, self.market.reverse
+        leverage = p.margin_share
+        value = value_down(held.collateral, held.price)
+        if held.short and value:
+            leverage = mul_div_up(held.debt, WAD, value)
+        state = pool.accrued()
+        used = interest.utilisation(state.debt_assets, state.all_assets)
+        rate = interest.borrow_rate(pool.leg, used, funding)
+        return truncated_div(p.hedge_ratio * funding, WAD) - share_of_up(rate, leverage)
+
+    def _switch(self, carrying: bool, funding: int, carry: int) -> None:
+        self.memory.carrying, self.memory.entered_at = carrying, self.world.now
+        self._log("ModeChanged", mode=carrying, funding_wad=funding, net_carry=carry)
+
+    # -- what is due --
+
+    def _is_due(self, held: Book, carrying: bool) -> bool:
+        if carrying != self.memory.carrying:
+            return True
+        worth, price, p = held.nav, held.price, self.parameters
+        if tokens_down(held.cash, price) > worth // 100:
+            return True
+        if not carrying:
+            dust = worth // 1_000
+            return (
+                max(held.short, held.collateral) > dust
+                or tokens_down(held.debt, price) > dust
+                or self._lendable() > worth // 100
+            )
+        deployable = self._deployable()
+        if deployable > worth // 100:
+            return True
+        collateral = held.collateral + deployable
+        aim = plan(p, price, collateral, held.net, may_sell=p.may_sell)
+        return is_off(p, price, collateral, held.debt, held.short, held.equity, aim.short)
+
+    # -- the steps --
+
+    def _carry(self, price: int) -> bool:
+        p = self.parameters
+        moved = self._deploy()
+        held = self.book()
+        aim = plan(p, price, held.collateral, held.net, may_sell=p.may_sell)
+        if aim.sell:
+            if self._sell(value_down(aim.sell, price), price):
+                moved = True
+            else:
+                # what cannot be sold, the hedge gives way for
+                aim = plan(p, price, held.collateral, held.net, may_sell=False)
+        ordered, borrowed = self._adjust(aim.short, may_borrow=True)
+        self._settle_order()
+        # what was borrowed for an order that was refused goes back, and counts for nothing
+        repaid = self._repay() and not borrowed
+        bought = False
+        if aim.buy and self._loan()[1] == 0:
+            bought = self._buy_tokens(price)
+            self._deploy()
+        return moved or ordered or repaid or bought
+
+    def _lend_all(self, price: int) -> bool:
+        moved = self._adjust(0, may_borrow=False)[0]
+        self._settle_order()
+        moved = self._repay() or moved
+        held = self.book()
+        if held.short == 0 and held.pending == 0:
+            if held.debt:
+                moved = self._sell(held.debt, price) or moved
+            if self._loan()[1] == 0:
+                moved = self._withdraw_collateral() or moved
+                moved = self._buy_tokens(price) or moved
+        return self._lend() or moved
+
+    def _adjust(self, target: int, *, may_borrow: bool) -> tuple[bool, bool]:
+        """(whether the venue took an order, whether anything was borrowed)."""
+        held = self.book()
+        short = self._reachable(held, target)
+        need, borrowed = self._margin_needed(held, short), False
+        if need > self.memory.cash:
+            if may_borrow:
+                borrowed = self._borrow(need - self.memory.cash)
+            if not borrowed:
+                short = self._reachable(held, min(short, self._affordable(held)))
+                need = self._margin_needed(held, short)
+        need = min(need, self.memory.cash)
+        if short != held.short and self._order(held.short - short, need, held.price):
+            return True, borrowed
+        # without the size, its margin at least
+        need = min(self._margin_needed(held, held.short), self.memory.cash)
+        return bool(need and self._order(0, need, held.price)), borrowed
+
+    def _reachable(self, held: Book, target: int) -> int:
+        """The short that one order can make of it on the way to the target."""
+        shorter, longer = self.venue.room()
+        largest = tokens_down(self.memory.max_trade, held.price)
+        if target >= held.short:
+            return held.short + min(target - held.short, shorter, largest)
+        return held.short - min(held.short - target, longer, largest)
+
+    def _margin_needed(self, held: Book, short: int) -> int:
+        """USDT to put in, or to take out, with an order that leaves so much of a short."""
+        if short == 0:
+            return 0
+        margin = margin_of(short, held.price, self.parameters.margin_ratio)
+        traded = value_up(abs(short - held.short), held.price)
+        return margin + share_of_up(traded, self.venue.parameters.fee) - held.equity
+
+    def _affordable(self, held: Book) -> int:
+        """The short that equity and cash are the margin of."""
+        money = max(held.equity + self.memory.cash, 0)
+        return tokens_down(mul_div_down(money, WAD, self.parameters.margin_ratio), held.price)
+
+    # -- orders --
+
+    def _settle_order(self) -> bool:
+        """Whether nothing is pending any more."""
+        *_, pending, _, credit = self.venue.position(self.name)
+        if pending:
+            self._attempt(lambda: self.venue.settle(self.name, pending))
+            *_, pending, _, credit = self.venue.position(self.name)
+            if pending:
+                return False
+        if credit:
+            held = self._usdt
+            self._attempt(lambda: self.venue.withdraw(self.name, self.name))
+            self.memory.cash += self._usdt - held
+        return True
+
+    def _order(self, size_delta: int, margin_delta: int, price: int) -> int:
+        """Returns its id; 0 where the venue did not take it."""
+        slippage = self.parameters.max_slippage
+        limit = price
+        if size_delta < 0:
+            limit = share_of_up(price, WAD - slippage)
+        elif size_delta > 0:
+            limit = share_of_down(price, WAD + slippage)
+        held = self._usdt
+        number: int = self._attempt(
+            lambda: self.venue.request(
+                self.name, size_delta, margin_delta, limit, self.world.now + ORDER_LIFE
+            )
+        )
+        if margin_delta > 0:
+            self.memory.cash -= held - self._usdt
+        if number:
+            self._log(
+                "Ordered",
+                id=number,
+                size_delta=size_delta,
+                margin_delta=margin_delta,
+                confirmed=not self.venue.position(self.name)[4],
+            )
+        return number or 0
+
+    # -- moves in the pools --
+
+    def _loan(self) -> tuple[int, int]:
+        """(collateral, debt) without what is set apart."""
+        pool, memory = self.market.reverse, self.memory
+        collateral, debt_shares = pool.collateral_of[self.name], pool.debt_shares[self.name]
+        collateral -= min(collateral, memory.apart_collateral)
+        ours = debt_shares - memory.apart_debt_shares
+        if ours <= 0:
+            return collateral, 0
+        return collateral, mul_div_up(pool.debt_of(self.name), ours, debt_shares)
+
+    def _lent(self, shares: int) -> int:
+        pool = self.market.forward
+        return pool.ledger.to_assets_down(pool.accrued(), shares)
+
+    def _forward_shares_of(self, token_amount: int) -> int:
+        pool = self.market.forward
+        return pool.ledger.to_shares_down(pool.accrued(), token_amount)
+
+    def _collateral_room(self) -> int:
+        pool = self.market.reverse
+        return max(pool.collateral_cap - self.world.token.balances[pool.name], 0)
+
+    def _withdrawable(self) -> int:
+        shares = self.memory.forward_shares
+        return min(shares, self.market.forward.max_redeem(self.name)) if shares else 0
+
+    def _deployable(self) -> int:
+        found = self.memory.idle
+        shares = self._withdrawable()
+        if shares:
+            found += self._lent(shares)
+        return min(found, self._collateral_room())
+
+    def _lendable(self) -> int:
+        pool = self.market.forward
+        return min(self.memory.idle, pool.supply_room(pool.accrued()))
+
+    def _deploy(self) -> bool:
+        """Lent and idle tokens become collateral. Whether there were any."""
+        memory, room, shares = self.memory, self._collateral_room(), self._withdrawable()
+        if shares and room > memory.idle:
+            shares = min(shares, self._forward_shares_of(room - memory.idle))
+            memory.idle += self._take_back(shares)
+        token_amount = min(memory.idle, room)
+        if token_amount == 0:
+            return False
+        memory.idle -= token_amount
+        self.market.reverse.supply_collateral(self.name, token_amount, self.name)
+        return True
+
+    def _take_back(self, shares: int) -> int:
+        """Returns tokens, for the caller to count."""
+        if shares == 0:
+            return 0
+        self.memory.forward_shares -= shares
+        return self.market.forward.redeem(self.name, shares, self.name, self.name)
+
+    def _lend(self) -> bool:
+        """Idle tokens go to the forward pool. Whether there were any."""
+        token_amount = self._lendable()
+        if token_amount == 0 or self._forward_shares_of(token_amount) == 0:
+            return False
+        self.memory.idle -= token_amount
+        shares = self.market.forward.deposit(self.name, token_amount, self.name)
+        self.memory.forward_shares += shares
+        return True
+
+    def _borrow(self, usdt_amount: int) -> bool:
+        """Whether the pool lent it."""
+        held = self._usdt
+        pool = self.market.reverse
+        done = self._attempt(lambda: pool.borrow(self.name, usdt_amount, self.name, self.name))
+        self.memory.cash += self._usdt - held
+        return done is not None
+
+    def _repay(self) -> bool:
+        """Cash pays debt, down to the pool's smallest where not all can be paid."""
+        usdt_amount = min(self.memory.cash, self._loan()[1])
+        usdt_amount = self._without_dust(usdt_amount) if usdt_amount else 0
+        if usdt_amount == 0:
+            return False
+        self.memory.cash -= usdt_amount
+        self.market.reverse.repay(self.name, usdt_amount, self.name)
+        return True
+
+    def _without_dust(self, usdt_amount: int) -> int:
+        """The largest repayment up to this that does not leave a debt too small for the pool."""
+        pool = self.market.reverse
+        debt, least = pool.debt_of(self.name), pool.leg.min_debt
+        if usdt_amount >= debt or debt - usdt_amount >= least:
+            return usdt_amount
+        return debt - min(debt, least)
+
+    def _withdraw_collateral(self) -> bool:
+        """Collateral without debt becomes idle."""
+        collateral = self._loan()[0]
+        if collateral == 0:
+            return False
+        pool = self.market.reverse
+        out = self._attempt(
+            lambda: pool.withdraw_collateral(self.name, collateral, self.name, self.name)
+        )
+        if out is None:
+            return False
+        self.memory.idle += collateral
+        return True
+
+    # -- trades --
+
+    def _sell(self, worth: int, price: int) -> bool:
+        """Collateral pays so much of the debt, or as much as one trade may be."""
+        collateral, debt = self._loan()
+        usdt_amount = self._without_dust(min(worth, debt, self.memory.max_trade))
+        if usdt_amount == 0:
+            return False
+        collateral_out = min(self._most_tokens_for(usdt_amount, price), collateral)
+        spent = self._sell_to_repay(collateral_out, usdt_amount, usdt_amount)
+        if spent is None:
+            return False
+        self.memory.idle += collateral_out - spent
+        return True
+
+    def _sell_to_repay(self, collateral_out: int, usdt_amount: int, repaid: int) -> int | None:
+        """Sells what it takes of the collateral for the USDT. Tokens spent; None if refused."""
+        spent = 0
+
+        def sell() -> None:
+            nonlocal spent
+            spent, got = self._swap(exact_in=False, amount_in=collateral_out, out=usdt_amount)
+            if got < usdt_amount:
+                refuse("slippage")
+            self.memory.cash += got - usdt_amount
+
+        pool = self.market.reverse
+        done = self._attempt(
+            lambda: pool.deleverage(self.name, collateral_out, repaid, self.name, self.name, sell)
+        )
+        if done is None:
+            return None
+        self._log("Traded", tokens_sold=spent, tokens_bought=0, usdt_amount=usdt_amount)
+        return spent
+
+    def _buy_tokens(self, price: int) -> bool:
+        """Cash buys tokens, as far as one trade goes."""
+        usdt_amount = min(self.memory.cash, self.memory.max_trade)
+        bought = self._buy(usdt_amount, price)
+        if bought == 0:
+            return False
+        self.memory.cash -= usdt_amount
+        self.memory.idle += bought
+        return True
+
+    def _buy(self, usdt_amount: int, price: int) -> int:
+        """Tokens bought, for the caller to count; 0 where that could not be done."""
+        if usdt_amount == 0:
+            return 0
+
+        def buy() -> int:
+            got = self._swap(exact_in=True, amount_in=usdt_amount)[1]
+            if got < share_of_up(tokens_up(usdt_amount, price), WAD - self.parameters.max_slippage):
+                refuse("slippage")
+            self._log("Traded", tokens_sold=0, tokens_bought=got, usdt_amount=usdt_amount)
+            return got
+
+        return self._attempt(buy) or 0
+
+    def _most_tokens_for(self, usdt_amount: int, price: int) -> int:
+        """Tokens that getting so much USDT may cost."""
+        return share_of_down(tokens_down(usdt_amount, price), WAD + self.parameters.max_slippage)
+
+    def _swap(self, *, exact_in: bool, amount_in: int, out: int = 0) -> tuple[int, int]:
+        """(what went out, what came in): USDT for tokens, or tokens for an exact USDT amount."""
+        world, adapter = self.world, self.memory.swapper
+        if adapter not in world.swappers:
+            refuse("unknown swapper")
+        token_in, token_out = (world.usdt, world.token) if exact_in else (world.token, world.usdt)
+        before = token_in.balances[self.name], token_out.balances[self.name]
+        if amount_in:
+            token_in.move(self.name, adapter, amount_in)
+        if exact_in:
+            world.swappers[adapter].swap_exact_in(self.name, token_in, token_out, amount_in)
+        else:
+            world.swappers[adapter].swap_exact_out(self.name, token_in, token_out, out, amount_in)
+        after = token_in.balances[self.name], token_out.balances[self.name]
+        return before[0] - after[0], after[1] - before[1]
+
+    # -- deposits --
+
+    def _largest_hedge(self, held: Book) -> int:
+        """Tokens whose hedge is one trade."""
+        return mul_div_down(
+            tokens_down(self.memory.max_trade, held.price), held.collateral, held.short
+        )
+
+    def _hedge(self, held: Book, assets: int) -> int:
+        """Supplies tokens with their part of hedge and margin. What that costs, in tokens."""
+        if held.equity <= 0 or held.collateral == 0:
+            refuse("order refused")
+        self.market.reverse.supply_collateral(self.name, assets, self.name)
+        margin = mul_div_down(held.equity, assets, held.collateral)
+        if not self._borrow(margin):
+            refuse("order refused")
+        size = mul_div_down(held.short, assets, held.collateral)
+        if not self._order(-size, margin, held.price):
+            refuse("order refused")
+        mark = self.world.prices.for_liquidation()
+        below = mul_div_up(size, max(held.price - mark, 0), held.price)
+        return below + share_of_up(size, self.venue.parameters.fee)
+
+    # -- redemptions --
+
+    def _sync(self) -> bool:
+        """Takes in what the venue has done since. Whether no order is pending."""
+        if not self._settle_order():
+            return False
+        controller = self.memory.ordering
+        if controller == NOBODY:
+            return True
+        held = self.book()
+        if held.cash > self.memory.cash:
+            return False
+        self.memory.ordering = NOBODY
+        order = self.memory.order
+        if self.venue.status(order.number) == Status.CONFIRMED:
+            self._set_apart(controller, order.shares, self._money(held) - order.money_left)
+        return True
+
+    def _payable(self, held: Book, shares: int) -> int:
+        """Of the shares, those that the forward pool's cash and the venue's room allow now."""
+        total, payable = self.memory.total, shares
+        if self.memory.forward_shares:
+            cash = mul_div_down(self._withdrawable(), total, self.memory.forward_shares)
+            payable = min(payable, cash)
+        if held.short:
+            longer = self.venue.room()[1]
+            payable = min(payable, mul_div_down(longer, total, held.short))
+        if payable == 0:
+            refuse("insufficient cash")
+        return payable
+
+    def _close(self, held: Book, closing: int, money_left: int) -> tuple[int, int]:
+        """(id of the order, USDT that should come out)."""
+        price = max(held.price, self.world.prices.for_liquidation())
+        cost = value_up(closing, price)
+        cost += share_of_up(cost, self.venue.parameters.fee)
+        margin_out = max(held.money - money_left - cost, 0)
+        margin_delta = 0 if closing == held.short else -margin_out
+        number = self._order(closing, margin_delta, held.price)
+        if number == 0:
+            refuse("order refused")
+        return number, margin_out
+
+    def _check_expected(
+        self, held: Book, request: RedeemRequest, shares: int, margin_out: int
+    ) -> None:
+        """Holds an order that is out to the least tokens."""
+        total, price = self.memory.total, held.price
+        usdt = margin_out + mul_div_down(held.cash, shares, total)
+        owed = mul_div_up(held.debt, shares, total)
+        expected = mul_div_down(held.tokens, shares, total)
+        if usdt > owed:
+            slippage = self.parameters.max_slippage
+            expected += share_of_down(tokens_down(usdt - owed, price), WAD - slippage)
+        else:
+            usdt += mul_div_down(request.usdt, shares, request.shares)
+            expected -= min(expected, self._most_tokens_for(max(owed - usdt, 0), price))
+        if expected < mul_div_up(request.min_tokens, shares, request.shares):
+            refuse("too few tokens")
+
+    def _money(self, held: Book) -> int:
+        return held.money + self.memory.cash
+
+    def _set_apart(self, controller: str, shares: int, money: int) -> None:
+        """Burns the shares and takes their part of everything out of the vault's account."""
+        memory, total = self.memory, self.memory.total
+        request = memory.redeems[controller]
+        brought = mul_div_down(request.usdt, shares, request.shares)
+        min_tokens = mul_div_up(request.min_tokens, shares, request.shares)
+        usdt = min(max(money, 0), memory.cash)
+        memory.cash -= usdt
+        tokens = mul_div_down(memory.idle, shares, total)
+        memory.idle -= tokens
+        tokens += self._take_back(mul_div_down(memory.forward_shares, shares, total))
+        pool = self.market.reverse
+        collateral, debt_shares = pool.collateral_of[self.name], pool.debt_shares[self.name]
+        collateral -= min(collateral, memory.apart_collateral)
+        debt_shares -= min(debt_shares, memory.apart_debt_shares)
+        part = Part(
+            shares,
+            tokens,
+            usdt,
+            brought,
+            mul_div_down(collateral, shares, total),
+            mul_div_up(debt_shares, shares, total),
+            min_tokens,
+        )
+        memory.apart_collateral += part.collateral
+        memory.apart_debt_shares += part.debt_shares
+        memory.parts[controller] = part
+        memory.redeems[controller] = replace(
+            request,
+            shares=request.shares - shares,
+            usdt=request.usdt - brought,
+            min_tokens=request.min_tokens - min_tokens,
+        )
+        self._move_shares(self.name, NOBODY, shares)
+
+    def _finish(self, controller: str, *, exact: bool) -> int:
+        """Pays the part's debt, and lets the rest be claimed. Returns tokens."""
+        part = self.memory.parts[controller]
+        self.memory.parts[controller] = Part()
+        price = self.world.prices.for_liquidation()
+        usdt = part.usdt + part.brought
+        collateral, paid = self._pay_off(part, usdt, price)
+        usdt -= paid
+        tokens = part.tokens + collateral
+        surplus = max(part.usdt - paid, 0)
+        bought = self._buy(surplus, price)
+        if bought:
+            tokens += bought
+            usdt -= surplus
+        if exact and tokens < part.min_tokens:
+            refuse("too few tokens")
+        claims = self._claims(controller)
+        self.memory.claims[controller] = replace(
+            claims,
+            shares_in=claims.shares_in + part.shares,
+            assets_out=claims.assets_out + tokens,
+            usdt_out=claims.usdt_out + usdt,
+        )
+        self._log(
+            "RedeemSettled",
+            controller=controller,
+            shares=part.shares,
+            assets=tokens,
+            usdt_in=paid - min(paid, part.usdt),
+            total_supply=self.memory.total,
+        )
+        return tokens
+
+    def _pay_off(self, part: Part, usdt: int, price: int) -> tuple[int, int]:
+        """(tokens of the part's collateral that are left, USDT of its own that it took)."""
+        memory, pool = self.memory, self.market.reverse
+        collateral, debt_shares = pool.collateral_of[self.name], pool.debt_shares[self.name]
+        mine = part.collateral
+        if collateral < memory.apart_collateral:
+            mine = mul_div_down(mine, collateral, memory.apart_collateral)
+        memory.apart_collateral -= part.collateral
+        memory.apart_debt_shares -= part.debt_shares
+        debt, owed = pool.debt_of(self.name), 0
+        if debt_shares:
+            owed = mul_div_up(debt, min(part.debt_shares, debt_shares), debt_shares)
+        paid = min(usdt, owed)
+        dust = debt - owed
+        if dust >= pool.leg.min_debt or owed == 0:
+            dust = 0
+        in_hand, sale = 0, owed - paid + dust
+        if sale:
+            collateral_out = min(self._most_tokens_for(sale, price), collateral)
+            spent = self._sell_to_repay(collateral_out, sale, owed + dust)
+            if spent is None:
+                refuse("slippage")
+                raise AssertionError
+            in_hand = collateral_out - spent
+            spent = mul_div_up(spent, owed - paid, sale)
+            if spent > mine:
+                refuse("insolvent")
+            mine -= spent
+        elif owed:
+            pool.repay(self.name, owed, self.name)
+        kept = min(mine, in_hand)
+        memory.idle += in_hand - kept
+        if mine > kept:
+            pool.withdraw_collateral(self.name, mine - kept, self.name, self.name)
+        return mine, paid
+
+    # -- tips --
+
+    def _tip_budget(self) -> int:
+        memory = self.memory
+        yearly = share_of_down(memory.total, self.parameters.tip_rate)
+        elapsed = self.world.now - memory.tips_at
+        return memory.tip_budget + mul_div_down(yearly, elapsed, interest.YEAR)
+
+    def _pay_tip(self, caller: str) -> int:
+        budget = self._tip_budget()
+        tip = budget // TIP_PART
+        self.memory.tip_budget, self.memory.tips_at = budget - tip, self.world.now
+        if tip:
+            self._move_shares(NOBODY, caller, tip)
+        return tip
+
+    # -- shares --
+
+    def _move_shares(self, sender: str, receiver: str, shares: int) -> None:
+        """From or to NOBODY is a mint or a burn."""
+        memory = self.memory
+        if sender == NOBODY:
+            memory.total = word(memory.total + shares)
+        else:
+            if memory.shares[sender] < shares:
+                refuse("insufficient balance")
+            memory.shares[sender] -= shares
+        if receiver == NOBODY:
+            memory.total -= shares
+        else:
+            memory.shares[receiver] += shares
+        self._log("Transfer", sender=sender, receiver=receiver, value=shares)
+
+    def _spend_allowance(self, caller: str, holder: str, shares: int) -> None:
+        allowed = self.memory.allowances[holder, caller]
+        if caller == holder or allowed == MAX_UINT256:
+            return
+        if allowed < shares:
+            refuse("insufficient allowance")
+        self.memory.allowances[holder, caller] = allowed - shares
+
+    # -- checks --
+
+    def _claims(self, controller: str) -> Claims:
+        return self.memory.claims.get(controller, Claims())
+
+    def _check_operator(self, caller: str, account: str) -> None:
+        if caller != account and (account, caller) not in self.memory.operators:
+            refuse("not authorised")
+
+    def _check_receiver(self, receiver: str) -> None:
+        if receiver in (NOBODY, self.name):
+            refuse("bad receiver")
+
+    def _check_settleable(self, amount: int, requested_at: int) -> None:
+        if amount == 0:
+            refuse("no request")
+        if self.world.prices.observed_at <= requested_at:
+            refuse("too soon")
+
+    def _check_patience(self, amount: int, requested_at: int) -> None:
+        if amount == 0:
+            refuse("no request")
+        if self.world.now < requested_at + PATIENCE:
+            refuse("too soon")
+
+    # -- the world --
+
+    @property
+    def _usdt(self) -> int:
+        return self.world.usdt.balances[self.name]
+
+    def _attempt(self, call: Callable[[], Any]) -> Any:
+        """What a call of others returns; None where it fails, and then it has changed nothing."""
+        return self.world.attempt(call)
+
+    def _log(self, name: str, **args: Any) -> None:
+        self.world.events.append(Event(self.name, name, tuple(sorted(args.items()))))
+
+
+def mul_div_up_signed(money: int, part: int, whole: int) -> int:
+    """A part of money or of a debt, rounded up."""
+    return -mul_div_down(-money, part, whole) if money < 0 else mul_div_up(money, part, whole)

@@ -372,6 +372,10 @@ class PerpVenue:
         """The state as of now, with the last mark where there is no fresh one."""
         return self._accrue(self.memory.state, self._mark_or_last())
 
+    def status(self, number: int) -> Status:
+        """What a request is; 0 where there was none."""
+        return self.memory.statuses.get(number, Status(0))
+
     def funding_rate(self) -> int:
         """WAD a year."""
         return self._rate()[0]
@@ -446,8 +450,12 @@ class PerpVenue:
 
     # -- funding --
 
+    def last_round(self) -> tuple[int, int]:
+        """(median in WAD, its time) of the funding oracle that the venue goes by."""
+        return self.world.funding
+
     def _rate(self) -> tuple[int, int]:
-        rate, observed_at = self.world.funding
+        rate, observed_at = self.last_round()
         until = observed_at + self.parameters.funding_max_age
         if observed_at == 0 or until <= self.world.now:
             return 0, 0

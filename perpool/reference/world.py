@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -152,6 +152,15 @@ class World:
             raise
         finally:
             self._depth -= 1
+
+    def attempt(self, call: Callable[[], Any]) -> Any:
+        """What a call within a transaction returns; None where it fails and changes nothing."""
+        saved = self._save()
+        try:
+            return call()
+        except PoolError:
+            self._restore(*saved)
+            return None
 
     def _save(self) -> tuple[Any, ...]:
         balances = self.token.balances.copy(), self.usdt.balances.copy()

@@ -1,7 +1,8 @@
 """A market on the in-process EVM and its reference model, which are told everything together.
 
     stage = Stage(price_e36, start, terms)
-    stage.move_to(moment)                     # time and feeds of both
+    stage.look(moment)       # the model's time and prices
+    stage.move()             # and the chain's
     stage.do("reverse", "deposit", "usdt lenders", 10**12, "usdt lenders")
 
 Pools, factory and price oracle are the product. Tokens, the price feed, the two funding oracles and
@@ -21,10 +22,15 @@ from typing import Any
 from eth_utils.crypto import keccak
 
 from perpool.build import compile_contract
-from perpool.evm import Account, Contract, Evm
+from perpool.evm import Contract, Evm
+from perpool.history import DAY, HOUR
 from perpool.reference.arithmetic import MAX_UINT128, PRICE_SCALE, PoolError
+from perpool.reference.carry import CarryVault
 from perpool.reference.interest import LegParameters, utilisation
 from perpool.reference.market import Market
+from perpool.reference.perp import PerpVenue
+from perpool.reference.perp_books import PerpParameters
+from perpool.reference.targets import CarryParameters
 from perpool.reference.wad import WAD
 from perpool.replay.swapper import SWAPPER, FairSwapper
 from perpool.replay.timeline import (
@@ -41,12 +47,15 @@ PRICE_MAX_AGE = 86_400
 FEE_PERMILLE = 100
 USDT_LENDERS, TOKEN_LENDERS = "usdt lenders", "token lenders"
 BORROWERS, SHORTERS = "borrowers", "shorters"
+PROVIDER = "liquidity provider"
 KEEPER, HOLDER = "keeper", "holder"
-ACCOUNTS = (USDT_LENDERS, TOKEN_LENDERS, BORROWERS, SHORTERS, KEEPER, HOLDER)
+ACCOUNTS = (USDT_LENDERS, TOKEN_LENDERS, BORROWERS, SHORTERS, PROVIDER, KEEPER, HOLDER)
 CROWD = 100
 """What the crowd owes in either pool, in values of the deposit of a vault."""
 BACKING = 10**6
 """Value of the crowd's collateral, in values of its debt: no price of the history reaches it."""
+LIQUIDITY = 1_000
+"""Of the venue, in values of the crowd's debt."""
 PLENTY = 2**110
 """Of both tokens, for swaps, lenders and collateral."""
 DRIFT = WAD // 100
@@ -96,11 +105,42 @@ def leg(min_debt: int) -> LegParameters:
     )
 
 
-class Stage:
-    """Both worlds. `gas` counts what calls of vaults used."""
+def venue_parameters(funding_interval: int) -> PerpParameters:
+    """Margins and fee of a large exchange. A rate is good for one funding interval, in seconds."""
+    return PerpParameters(
+        initial_margin=percent(10),
+        maintenance_margin=percent(5),
+        fee=percent("0.05"),
+        fee_to_insurance=percent(20),
+        penalty=percent(1),
+        penalty_to_caller=percent(50),
+        largest_long_gain=WAD,
+        exposure_cap=2**111,
+        funding_max_age=funding_interval,
+        adl_horizon=DAY,
+        delay_blocks=0,
+    )
 
-    def __init__(self, first: Moment, conditions: Conditions) -> None:
+
+class Venue(PerpVenue):
+    """The venue's model, with a funding oracle of its own."""
+
+    accruing: tuple[int, int] = (0, 0)
+    """(rate a year in WAD, since when)"""
+
+    def last_round(self) -> tuple[int, int]:
+        """What accrues now."""
+        return self.accruing
+
+
+class Stage:
+    """Both worlds. `funding_interval` is the longest of the history, in seconds."""
+
+    def __init__(
+        self, first: Moment, conditions: Conditions, funding_interval: int = 8 * HOUR
+    ) -> None:
         self.conditions = conditions
+        self.venue_parameters = venue_parameters(funding_interval)
         self.legs = leg(10 * 10**USDT_DECIMALS), leg(10**TOKEN_DECIMALS // 1_000)
         self.model = Market(decimals=(TOKEN_DECIMALS, USDT_DECIMALS), legs=self.legs)
         # all that is done at a time has that time, each in a block of its own
@@ -109,9 +149,14 @@ class Stage:
         self.contracts: dict[str, Contract] = {}
         self.addresses: dict[str, Any] = {name: self.evm.account(name) for name in ACCOUNTS}
         self.transactions = 0
+        self.liquidations = 0
         self._deploy(first)
         self._set_model()
-        self.move_to(first)
+        self.venue = Venue(self.model, self.venue_parameters)
+        self.vaults: dict[str, CarryVault] = {}
+        self.model.parts.append(self.venue)
+        self.look(first)
+        self.move()
         self._gather_crowd(first.price_e36)
 
     # -- setting up --
@@ -150,6 +195,15 @@ class Stage:
         self.addresses |= {"token": self.token, "usdt": self.usdt, SWAPPER: self.swapper}
         for name, artifact, address in zip(("reverse", "forward"), pools, made, strict=True):
             self.put(name, evm.at(artifact, address))
+        venue = evm.deploy(
+            "PerpVenue",
+            self.token,
+            self.usdt,
+            self.price_oracle,
+            self.accruals,
+            astuple(self.venue_parameters),
+        )
+        self.put("perp", venue)
 
     def put(self, name: str, contract: Contract) -> None:
         """Let a contract be called by the name that it has in the model."""
@@ -200,23 +254,52 @@ class Stage:
         terms = (margin, owed_tokens, 0, 2**256 - 1, SHORTERS, SWAPPER, b"")
         self.do("forward", "open_short", SHORTERS, *terms)
 
+        liquidity = owed * LIQUIDITY
+        self.fund(PROVIDER, usdt=liquidity)
+        self.do("perp", "add_liquidity", PROVIDER, liquidity, PROVIDER)
+
+    def add_vault(self, name: str, parameters: CarryParameters) -> CarryVault:
+        """A vault of both worlds, without a cap, with a holder's deposit settled in it."""
+        title = f"Carry vault, {name}"
+        pools = self.contracts["reverse"], self.contracts["forward"], self.contracts["perp"]
+        contract = self.evm.deploy("CarryVault", *pools, astuple(parameters), title, name)
+        vault = CarryVault(self.model, self.venue, parameters, name)
+        self.model.parts.append(vault)
+        self.vaults[name] = vault
+        self.put(name, contract)
+        contract.set_limits(MAX_UINT128, MAX_UINT128, sender=self.owner)
+        contract.set_swapper(self.swapper, b"", b"", sender=self.owner)
+        memory = vault.memory
+        memory.cap = memory.max_trade = MAX_UINT128
+        memory.swapper = SWAPPER
+        return vault
+
     # -- time --
 
-    def move_to(self, moment: Moment) -> None:
-        """Time and feeds."""
+    def look(self, moment: Moment) -> None:
+        """Move the model alone: `move` follows before anything is done."""
         model, price = self.model, moment.price_e36
-        self.evm.warp(moment.time - self.evm.timestamp)
+        self.moment = moment
         model.now = moment.time
-        self.feed.set(answer_of(price), sender=self.owner)
-        self.swapper.set_terms(price, self.conditions.slippage, 0, sender=self.owner)
-        observed = moment.average_wad, moment.observed_at
-        self.averages.set_at(self.token, *observed, sender=self.owner)
-        self.accruals.set(self.token, moment.accruing_wad, sender=self.owner)
-        self.transactions += 4
         prices = model.prices
         prices.lower = prices.upper = prices.liquidation = price
-        model.funding = observed
+        prices.observed_at = moment.time
+        model.funding = moment.average_wad, moment.observed_at
+        self.venue.accruing = moment.accruing_wad, moment.time
         model.swappers[SWAPPER].price = price  # type: ignore[attr-defined]
+
+    def move(self) -> None:
+        """Bring time and feeds of the chain to where the model is."""
+        moment, owner = self.moment, self.owner
+        elapsed = moment.time - self.evm.timestamp
+        if elapsed == 0 and self.transactions:
+            return
+        self.evm.warp(elapsed)
+        self.feed.set(answer_of(moment.price_e36), sender=owner)
+        self.swapper.set_terms(moment.price_e36, self.conditions.slippage, 0, sender=owner)
+        self.averages.set_at(self.token, moment.average_wad, moment.observed_at, sender=owner)
+        self.accruals.set(self.token, moment.accruing_wad, sender=owner)
+        self.transactions += 4
 
     # -- calls --
 
@@ -239,7 +322,9 @@ class Stage:
 
     def twin(self, name: str) -> Any:
         """What of the model is called by that name."""
-        return self.model.pools[name]
+        if name in self.vaults:
+            return self.vaults[name]
+        return self.venue if name == "perp" else self.model.pools[name]
 
     # -- rates --
 
@@ -265,20 +350,54 @@ class Stage:
 
     # -- comparing --
 
-    def compare_pools(self) -> None:
-        """Stored totals of both pools. Raises StageError."""
+    def compare(self) -> None:
+        """All that pools, venue and vaults store, and what vaults hold. Raises StageError."""
+        self._compare_pools()
+        self._compare_venue()
+        for name, vault in self.vaults.items():
+            self._compare_vault(name, vault)
+
+    def _compare_pools(self) -> None:
         for name, pool in self.model.pools.items():
-            found = _stored(self.contracts[name], pool.state)
-            if found != pool.state:
-                raise StageError(f"{name} pool: {found}, model {pool.state}")
+            same(f"{name} pool", _stored(self.contracts[name], pool.state), pool.state)
+
+    def _compare_venue(self) -> None:
+        contract, memory = self.contracts["perp"], self.venue.memory
+        found = tuple(contract.state())
+        same("venue", found, astuple(memory.state))
+        for name in self.vaults:
+            position = tuple(contract.position(self.addresses[name]))
+            same(f"{name}'s position", position, self.venue.position(name))
+        if any(held.size == 0 and held.margin for held in memory.held.values()):
+            raise StageError("a position without a size has margin")
+
+    def _compare_vault(self, name: str, vault: CarryVault) -> None:
+        contract, book = self.contracts[name], vault.book()
+        found = tuple(contract.holdings())
+        expected = (
+            book.price,
+            book.idle,
+            book.lent,
+            book.collateral,
+            book.debt,
+            book.short,
+            book.equity,
+            book.cash,
+        )
+        same(f"{name}'s holdings", found, expected)
+        same(f"{name}'s shares", contract.totalSupply(), vault.memory.total)
+        same(f"{name}'s tip", contract.tip(), vault.tip())
+        same(f"{name} is due", contract.is_due(), vault.is_due())
+        same(f"{name}'s net carry", contract.net_carry(), vault.net_carry())
+
+
+def same(what: str, found: Any, expected: Any) -> None:
+    """Raises StageError where contracts and model differ."""
+    if found != expected:
+        raise StageError(f"{what}: {found}, model {expected}")
 
 
 def _stored(contract: Contract, like: Any) -> Any:
     """A pool's State as it is on chain."""
     state = contract.state()
     return type(like)(**{name: getattr(state, name) for name in like.__dataclass_fields__})
-
-
-def account_of(address: Any) -> str:
-    """The address of an account or contract."""
-    return address.address if isinstance(address, Account | Contract) else str(address)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from perpool.evm import Contract, Evm
 from perpool.reference import targets
-from perpool.reference.carry import KEEP, NEUTRAL
+from perpool.reference.presets import KEEP, NEUTRAL
 from perpool.reference.targets import CarryParameters, Plan, is_off, nav, plan
 from perpool.reference.wad import WAD
 
