@@ -1,39 +1,27 @@
-"""Reference model of the carry vault.
+"""Reference model of the carry strategy: what a carry vault has, and what it does with it.
 
-    venue = PerpVenue(market, parameters)
-    vault = CarryVault(market, venue, KEEP)
-    market.parts += [venue, vault]
-    vault.request_deposit("holder", 10**18, "holder", "holder")
-    vault.settle_deposit("anyone", "holder")
-    vault.rebalance("anyone")
-
-Accounts are names, "vault" is the vault's unless it is given another. Tokens and USDT in smallest
-units, prices in 1e36, ratios in WAD. Raises PoolError with the reason of the chain. What a call
-does to pools, venue and swap adapter may fail without the call failing: then it changes nothing.
+Accounts are names. Tokens and USDT in smallest units, prices in 1e36, ratios in WAD. Raises
+PoolError with the reason of the chain. What it does to pools, venue and swap adapter may fail
+without the call failing: then that changes nothing.
 """
 
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from perpool.reference import interest
 from perpool.reference.arithmetic import (
-    MAX_UINT256,
     mul_div_down,
     mul_div_up,
     refuse,
     share_of_down,
     share_of_up,
-    word,
 )
-from perpool.reference.ledger import virtual_shares
 from perpool.reference.market import Market
 from perpool.reference.perp import PerpVenue, Status
-from perpool.reference.pool import entry
 from perpool.reference.targets import (
     CarryParameters,
     is_off,
@@ -50,10 +38,6 @@ from perpool.reference.world import NOBODY, Event, World
 
 ORDER_LIFE = 1_800
 """Seconds that an order may wait."""
-TIP_PART = 4
-"""Of the budget, what a due call gets: one in so many."""
-PATIENCE = 86_400
-"""Seconds after which a request that could not be settled may be taken back."""
 
 
 @dataclass(frozen=True)
@@ -94,60 +78,29 @@ class Book:
 
 
 @dataclass(frozen=True)
-class DepositRequest:
-    """Tokens that wait, and since when."""
-
-    assets: int = 0
-    requested_at: int = 0
-
-
-@dataclass(frozen=True)
-class RedeemRequest:
-    """Shares that wait, since when, USDT brought, and the least tokens for all of them."""
-
-    shares: int = 0
-    requested_at: int = 0
-    usdt: int = 0
-    min_tokens: int = 0
-
-
-@dataclass(frozen=True)
-class Claims:
-    """What a controller may claim."""
-
-    assets_in: int = 0
-    shares_out: int = 0
-    shares_in: int = 0
-    assets_out: int = 0
-    usdt_out: int = 0
-
-
-@dataclass(frozen=True)
 class Part:
     """A redemption between its halves."""
 
-    shares: int = 0
     tokens: int = 0
     usdt: int = 0
-    """From the vault."""
-    brought: int = 0
     collateral: int = 0
     debt_shares: int = 0
-    min_tokens: int = 0
 
 
 @dataclass(frozen=True)
-class Ordered:
-    """What has been ordered for a redemption."""
+class Order:
+    """The redemption whose order is at the venue; NOBODY's where there is none."""
 
+    controller: str = NOBODY
     number: int = 0
     shares: int = 0
+    total: int = 0
     money_left: int = 0
     """Of position and cash, for those who stay."""
 
 
 @dataclass
-class Memory:
+class StrategyMemory:
     """All that a call may change."""
 
     idle: int = 0
@@ -157,58 +110,58 @@ class Memory:
     apart_debt_shares: int = 0
     carrying: bool = False
     entered_at: int = 0
-    tip_budget: int = 0
-    tips_at: int = 0
-    total: int = 0
-    shares: Counter[str] = field(default_factory=Counter)
-    allowances: Counter[tuple[str, str]] = field(default_factory=Counter)
-    operators: set[tuple[str, str]] = field(default_factory=set)
-    waiting: int = 0
-    """Tokens of all deposit requests."""
-    ordering: str = NOBODY
-    """Whose order is at the venue."""
-    order: Ordered = Ordered()
-    deposits: dict[str, DepositRequest] = field(default_factory=dict)
-    redeems: dict[str, RedeemRequest] = field(default_factory=dict)
-    claims: dict[str, Claims] = field(default_factory=dict)
+    order: Order = Order()
     parts: dict[str, Part] = field(default_factory=dict)
-    cap: int = 0
     max_trade: int = 0
     swapper: str = NOBODY
-    paused: bool = False
 
 
-class CarryVault:
-    """The vault. `name` is its account, `factory_owner` who governs it."""
+class CarryStrategy:
+    """What the account `name` has, for the vault that is the account `vault`."""
 
     def __init__(
         self,
         market: Market,
         venue: PerpVenue,
         parameters: CarryParameters,
-        name: str = "vault",
+        name: str = "strategy",
+        vault: str = "vault",
     ) -> None:
         self.world: World = market
-        self.market, self.venue, self.parameters, self.name = market, venue, parameters, name
-        self.locked = False
-        self.memory = Memory(tips_at=market.now)
-        self.virtual_shares = virtual_shares(market.token.decimals)
+        self.market, self.venue, self.parameters = market, venue, parameters
+        self.name, self.vault = name, vault
+        self.memory = StrategyMemory()
 
-    def save(self) -> Memory:
+    def save(self) -> StrategyMemory:
         """All that a call may change; what is stored is replaced, never changed in place."""
-        return Memory(*(copy.copy(getattr(self.memory, each.name)) for each in fields(Memory)))
+        kept = (copy.copy(getattr(self.memory, each.name)) for each in fields(StrategyMemory))
+        return StrategyMemory(*kept)
 
-    def restore(self, saved: Memory) -> None:
+    def restore(self, saved: StrategyMemory) -> None:
         """Back to what `save` gave."""
         self.memory = saved
 
-    # -- anyone --
+    # -- the vault's --
 
-    @entry
-    def rebalance(self, caller: str) -> bool:
-        """The next steps, as far as others let them. False where nothing was due."""
-        if not self._sync():
-            return False
+    def sync(self) -> tuple[bool, bool]:
+        """(whether no order is pending, whether its redemption is set apart by this)."""
+        if not self._settle_order():
+            return False, False
+        order = self.memory.order
+        if order.controller == NOBODY:
+            return True, False
+        held = self.book()
+        if held.cash > self.memory.cash:
+            return False, False
+        self.memory.order = Order()
+        if self.venue.status(order.number) != Status.CONFIRMED:
+            return True, False
+        money = self._money(held) - order.money_left
+        self._set_apart(order.controller, order.shares, order.total, money)
+        return True, True
+
+    def rebalance(self) -> bool:
+        """The next steps, as far as others let them. False where nothing was due or done."""
         held = self.book()
         carrying, funding, carry = self._wanted(held)
         if not self._is_due(held, carrying):
@@ -219,234 +172,74 @@ class CarryVault:
         done = self._carry(held.price) if carrying else self._lend_all(held.price)
         if not (moved or done):
             return False
-        tip = self._pay_tip(caller)
         held = self.book()
         self._log(
             "Rebalanced",
-            caller=caller,
-            mode=carrying,
+            mode=mode_of(carrying),
             price_e36=held.price,
             collateral=held.collateral,
             debt=held.debt,
             short=held.short,
             equity=held.equity,
             cash=held.cash,
-            tip=tip,
         )
         return True
 
-    @entry
-    def settle_deposit(self, caller: str, controller: str) -> int:
-        """Returns shares, rounded down."""
-        if not self._sync():
-            refuse("order pending")
-        request = self.memory.deposits.get(controller, DepositRequest())
-        self._check_settleable(request.assets, request.requested_at)
+    def enter(self, assets: int) -> tuple[int, int, int]:
+        """(tokens taken, tokens that the rest is worth more for it, what it was worth)."""
         lower, upper = self.world.prices.bounds()
         held = self.book()
         bound = upper if held.money + held.cash < held.debt else lower
         before = replace(held, price=bound).nav
-        if before == 0 and self.memory.total:
-            refuse("insolvent")
-        assets, cost = request.assets, 0
-        if self.memory.carrying and held.short:
-            assets = min(assets, self._largest_hedge(held))
-            cost = self._hedge(held, assets)
+        taken, cost = assets, 0
+        hedged = self.memory.carrying and held.short > 0
+        if hedged:
+            taken = min(assets, self._largest_hedge(held))
+        self.world.token.move(self.vault, self.name, taken)
+        if hedged:
+            cost = self._hedge(held, taken)
         else:
-            self.memory.idle += assets
+            self.memory.idle += taken
             if not self.memory.carrying:
                 self._lend()
-        self.memory.deposits[controller] = replace(request, assets=request.assets - assets)
-        self.memory.waiting -= assets
         after = replace(self.book(), price=bound).nav
-        gained = min(max(assets - cost, 0), max(after - before, 0))
-        shares = mul_div_down(gained, self.memory.total + self.virtual_shares, before + 1)
-        if shares == 0:
-            refuse("zero amount")
-        claims = self._claims(controller)
-        self.memory.claims[controller] = replace(
-            claims, assets_in=claims.assets_in + assets, shares_out=claims.shares_out + shares
-        )
-        self._move_shares(NOBODY, self.name, shares)
-        self._log(
-            "DepositSettled",
-            controller=controller,
-            assets=assets,
-            shares=shares,
-            total_assets=after,
-            total_supply=self.memory.total,
-        )
-        return shares
+        return taken, min(max(taken - cost, 0), max(after - before, 0)), before
 
-    @entry
-    def settle_redeem(self, caller: str, controller: str) -> int:
-        """Returns tokens, rounded down; 0 while an order for it is pending."""
-        idle = self._sync()
-        if self.memory.parts.get(controller, Part()).shares:
-            return self._finish(controller, exact=False)
-        if not idle:
-            return 0
-        request = self.memory.redeems.get(controller, RedeemRequest())
-        self._check_settleable(request.shares, request.requested_at)
+    def begin_exit(
+        self, controller: str, shares: int, total: int, brought: int
+    ) -> tuple[int, bool, int]:
+        """(shares that it is for, whether they are set apart already, tokens to expect)."""
         held = self.book()
-        shares, total = self._payable(held, request.shares), self.memory.total
-        money_left = mul_div_up_signed(self._money(held), total - shares, total)
-        closing = mul_div_up(held.short, shares, total)
+        taken = self._payable(held, shares, total)
+        money_left = part_up(self._money(held), total - taken, total)
+        closing = mul_div_up(held.short, taken, total)
         if closing == 0:
-            self._set_apart(controller, shares, self._money(held) - money_left)
-            return self._finish(controller, exact=True)
-        left = mul_div_up_signed(held.money, total - shares, total)
+            self._set_apart(controller, taken, total, self._money(held) - money_left)
+            return taken, True, 0
+        left = part_up(held.money, total - taken, total)
         number, margin_out = self._close(held, closing, left)
-        self.memory.ordering = controller
-        self.memory.order = Ordered(number, shares, money_left)
-        if self._sync():
-            return self._finish(controller, exact=True)
-        self._check_expected(held, request, shares, margin_out)
-        return 0
+        self.memory.order = Order(controller, number, taken, total, money_left)
+        if self.sync()[1]:
+            return taken, True, 0
+        usdt = margin_out + mul_div_down(held.cash, taken, total)
+        covered = mul_div_down(brought, taken, shares)
+        return taken, False, self._expected(held, taken, total, usdt, covered)
 
-    # -- holders --
-
-    @entry
-    def request_deposit(self, caller: str, assets: int, controller: str, owner: str) -> int:
-        """Returns the request's id, 0."""
-        if self.memory.paused:
-            refuse("paused")
-        self._check_operator(caller, owner)
-        self._check_operator(caller, controller)
-        self.world.token.move(owner, self.name, assets)
-        if assets == 0:
-            refuse("zero amount")
-        request = self.memory.deposits.get(controller, DepositRequest())
-        self.memory.deposits[controller] = DepositRequest(request.assets + assets, self.world.now)
-        self.memory.waiting += assets
-        self._log(
-            "DepositRequest",
-            controller=controller,
-            owner=owner,
-            requestId=0,
-            sender=caller,
-            assets=assets,
-        )
-        if self.book().nav + self.memory.waiting > self.memory.cap:
-            refuse("supply cap")
-        return 0
-
-    @entry
-    def request_redeem(  # noqa: PLR0917
-        self,
-        caller: str,
-        shares: int,
-        controller: str,
-        owner: str,
-        usdt_amount: int = 0,
-        min_tokens: int = 0,
-    ) -> int:
-        """Returns the request's id, 0."""
-        self._check_operator(caller, controller)
-        if (owner, caller) not in self.memory.operators:
-            self._spend_allowance(caller, owner, shares)
-        if shares == 0:
-            refuse("zero amount")
-        self.world.usdt.move(caller, self.name, usdt_amount)
-        request = self.memory.redeems.get(controller, RedeemRequest())
-        self.memory.redeems[controller] = RedeemRequest(
-            request.shares + shares,
-            self.world.now,
-            request.usdt + usdt_amount,
-            request.min_tokens + min_tokens,
-        )
-        self._log(
-            "RedeemRequest",
-            controller=controller,
-            owner=owner,
-            requestId=0,
-            sender=caller,
-            shares=shares,
-        )
-        self._move_shares(owner, self.name, shares)
-        return 0
-
-    @entry
-    def cancel_deposit(self, caller: str, controller: str, receiver: str) -> int:
-        """Returns tokens."""
-        self._check_operator(caller, controller)
-        self._check_receiver(receiver)
-        request = self.memory.deposits.get(controller, DepositRequest())
-        self._check_patience(request.assets, request.requested_at)
-        self.memory.deposits[controller] = DepositRequest()
-        self.memory.waiting -= request.assets
-        self._log("RequestCancelled", controller=controller, assets=request.assets, shares=0)
-        self.world.token.move(self.name, receiver, request.assets)
-        return request.assets
-
-    @entry
-    def cancel_redeem(self, caller: str, controller: str, receiver: str) -> int:
-        """Returns shares."""
-        self._check_operator(caller, controller)
-        self._check_receiver(receiver)
-        request = self.memory.redeems.get(controller, RedeemRequest())
-        self._check_patience(request.shares, request.requested_at)
-        if self.memory.ordering == controller:
-            refuse("order pending")
-        self.memory.redeems[controller] = RedeemRequest()
-        self._log("RequestCancelled", controller=controller, assets=0, shares=request.shares)
-        self._move_shares(self.name, receiver, request.shares)
-        self.world.usdt.move(self.name, receiver, request.usdt)
-        return request.shares
-
-    @entry
-    def mint(self, caller: str, shares: int, receiver: str, controller: str) -> int:
-        """Claim shares of a settled deposit. Returns its tokens, rounded up."""
-        claims = self._claims(controller)
-        if claims.shares_out == 0:
-            refuse("not claimable")
-        assets = mul_div_up(shares, claims.assets_in, claims.shares_out)
-        self._check_operator(caller, controller)
-        self._check_receiver(receiver)
-        if assets > claims.assets_in or shares > claims.shares_out:
-            refuse("not claimable")
-        self.memory.claims[controller] = replace(
-            claims, assets_in=claims.assets_in - assets, shares_out=claims.shares_out - shares
-        )
-        self._log("Deposit", sender=controller, owner=receiver, assets=assets, shares=shares)
-        self._move_shares(self.name, receiver, shares)
-        return assets
-
-    @entry
-    def redeem(self, caller: str, shares: int, receiver: str, controller: str) -> int:
-        """Claim tokens of redeemed shares, and the USDT that is left. Returns tokens, down."""
-        claims = self._claims(controller)
-        if claims.shares_in == 0:
-            refuse("not claimable")
-        assets = mul_div_down(shares, claims.assets_out, claims.shares_in)
-        self._check_operator(caller, controller)
-        self._check_receiver(receiver)
-        if assets > claims.assets_out or shares > claims.shares_in:
-            refuse("not claimable")
-        self.memory.claims[controller] = replace(
-            claims,
-            assets_out=claims.assets_out - assets,
-            shares_in=claims.shares_in - shares,
-            usdt_out=0,
-        )
-        self._log(
-            "Withdraw",
-            sender=caller,
-            receiver=receiver,
-            owner=controller,
-            assets=assets,
-            shares=shares,
-        )
-        self.world.token.move(self.name, receiver, assets)
-        self.world.usdt.move(self.name, receiver, claims.usdt_out)
-        return assets
-
-    @entry
-    def transfer(self, caller: str, receiver: str, shares: int) -> bool:
-        """Move shares."""
-        self._check_receiver(receiver)
-        self._move_shares(caller, receiver, shares)
-        return True
+    def finish_exit(self, controller: str, brought: int) -> tuple[int, int, int]:
+        """(tokens sent, USDT sent, USDT pulled)."""
+        part = self.memory.parts[controller]
+        self.memory.parts[controller] = Part()
+        price = self.world.prices.for_liquidation()
+        collateral, paid = self._pay_off(part, brought, price)
+        pulled = max(paid - part.usdt, 0)
+        surplus = max(part.usdt - paid, 0)
+        bought = self._buy(surplus, price)
+        if bought:
+            surplus = 0
+        sent = part.tokens + collateral + bought
+        self.world.token.move(self.name, self.vault, sent)
+        self.world.usdt.move(self.name, self.vault, surplus)
+        return sent, surplus, pulled
 
     # -- views --
 
@@ -476,13 +269,9 @@ class CarryVault:
             return False
         return self._is_due(held, self._wanted(held)[0])
 
-    def tip(self) -> int:
-        """Shares that the next due call gets."""
-        return self._tip_budget() // TIP_PART
-
     def net_carry(self) -> int:
-        """h * F - debt / value * borrow rate, WAD a year."""
-        return self._net_carry(self.book(), self.world.funding[0])
+        """h * F - debt / value * borrow rate, WAD a year; 0 where funding is stale."""
+        return self._wanted(self.book())[2]
 
     # -- which side --
 
@@ -513,7 +302,7 @@ class CarryVault:
 
     def _switch(self, carrying: bool, funding: int, carry: int) -> None:
         self.memory.carrying, self.memory.entered_at = carrying, self.world.now
-        self._log("ModeChanged", mode=carrying, funding_wad=funding, net_carry=carry)
+        self._log("ModeChanged", mode=mode_of(carrying), funding_wad=funding, net_carry=carry)
 
     # -- what is due --
 
@@ -867,34 +656,16 @@ class CarryVault:
 
     # -- redemptions --
 
-    def _sync(self) -> bool:
-        """Takes in what the venue has done since. Whether no order is pending."""
-        if not self._settle_order():
-            return False
-        controller = self.memory.ordering
-        if controller == NOBODY:
-            return True
-        held = self.book()
-        if held.cash > self.memory.cash:
-            return False
-        self.memory.ordering = NOBODY
-        order = self.memory.order
-        if self.venue.status(order.number) == Status.CONFIRMED:
-            self._set_apart(controller, order.shares, self._money(held) - order.money_left)
-        return True
-
-    def _payable(self, held: Book, shares: int) -> int:
+    def _payable(self, held: Book, shares: int, total: int) -> int:
         """Of the shares, those that the forward pool's cash and the venue's room allow now."""
-        total, payable = self.memory.total, shares
+        most = shares
         if self.memory.forward_shares:
-            cash = mul_div_down(self._withdrawable(), total, self.memory.forward_shares)
-            payable = min(payable, cash)
+            most = min(most, mul_div_down(self._withdrawable(), total, self.memory.forward_shares))
         if held.short:
-            longer = self.venue.room()[1]
-            payable = min(payable, mul_div_down(longer, total, held.short))
-        if payable == 0:
+            most = min(most, mul_div_down(self.venue.room()[1], total, held.short))
+        if most == 0:
             refuse("insufficient cash")
-        return payable
+        return most
 
     def _close(self, held: Book, closing: int, money_left: int) -> tuple[int, int]:
         """(id of the order, USDT that should come out)."""
@@ -908,96 +679,50 @@ class CarryVault:
             refuse("order refused")
         return number, margin_out
 
-    def _check_expected(
-        self, held: Book, request: RedeemRequest, shares: int, margin_out: int
-    ) -> None:
-        """Holds an order that is out to the least tokens."""
-        total, price = self.memory.total, held.price
-        usdt = margin_out + mul_div_down(held.cash, shares, total)
-        owed = mul_div_up(held.debt, shares, total)
-        expected = mul_div_down(held.tokens, shares, total)
+    def _expected(self, held: Book, taken: int, total: int, usdt: int, covered: int) -> int:
+        """Tokens that an order that is out should bring, less slippage and what is owed."""
+        owed = mul_div_up(held.debt, taken, total)
+        expected = mul_div_down(held.tokens, taken, total)
         if usdt > owed:
             slippage = self.parameters.max_slippage
-            expected += share_of_down(tokens_down(usdt - owed, price), WAD - slippage)
-        else:
-            usdt += mul_div_down(request.usdt, shares, request.shares)
-            expected -= min(expected, self._most_tokens_for(max(owed - usdt, 0), price))
-        if expected < mul_div_up(request.min_tokens, shares, request.shares):
-            refuse("too few tokens")
+            return expected + share_of_down(tokens_down(usdt - owed, held.price), WAD - slippage)
+        sold = self._most_tokens_for(max(owed - usdt - covered, 0), held.price)
+        return max(expected - sold, 0)
 
     def _money(self, held: Book) -> int:
         return held.money + self.memory.cash
 
-    def _set_apart(self, controller: str, shares: int, money: int) -> None:
-        """Burns the shares and takes their part of everything out of the vault's account."""
-        memory, total = self.memory, self.memory.total
-        request = memory.redeems[controller]
-        brought = mul_div_down(request.usdt, shares, request.shares)
-        min_tokens = mul_div_up(request.min_tokens, shares, request.shares)
+    def _set_apart(self, controller: str, shares: int, total: int, money: int) -> None:
+        """Takes the shares' part of everything out of what the rest has."""
+        memory, pool = self.memory, self.market.reverse
         usdt = min(max(money, 0), memory.cash)
         memory.cash -= usdt
         tokens = mul_div_down(memory.idle, shares, total)
         memory.idle -= tokens
         tokens += self._take_back(mul_div_down(memory.forward_shares, shares, total))
-        pool = self.market.reverse
         collateral, debt_shares = pool.collateral_of[self.name], pool.debt_shares[self.name]
         collateral -= min(collateral, memory.apart_collateral)
         debt_shares -= min(debt_shares, memory.apart_debt_shares)
         part = Part(
-            shares,
             tokens,
             usdt,
-            brought,
             mul_div_down(collateral, shares, total),
             mul_div_up(debt_shares, shares, total),
-            min_tokens,
         )
         memory.apart_collateral += part.collateral
         memory.apart_debt_shares += part.debt_shares
         memory.parts[controller] = part
-        memory.redeems[controller] = replace(
-            request,
-            shares=request.shares - shares,
-            usdt=request.usdt - brought,
-            min_tokens=request.min_tokens - min_tokens,
-        )
-        self._move_shares(self.name, NOBODY, shares)
-
-    def _finish(self, controller: str, *, exact: bool) -> int:
-        """Pays the part's debt, and lets the rest be claimed. Returns tokens."""
-        part = self.memory.parts[controller]
-        self.memory.parts[controller] = Part()
-        price = self.world.prices.for_liquidation()
-        usdt = part.usdt + part.brought
-        collateral, paid = self._pay_off(part, usdt, price)
-        usdt -= paid
-        tokens = part.tokens + collateral
-        surplus = max(part.usdt - paid, 0)
-        bought = self._buy(surplus, price)
-        if bought:
-            tokens += bought
-            usdt -= surplus
-        if exact and tokens < part.min_tokens:
-            refuse("too few tokens")
-        claims = self._claims(controller)
-        self.memory.claims[controller] = replace(
-            claims,
-            shares_in=claims.shares_in + part.shares,
-            assets_out=claims.assets_out + tokens,
-            usdt_out=claims.usdt_out + usdt,
-        )
         self._log(
-            "RedeemSettled",
+            "SetApart",
             controller=controller,
-            shares=part.shares,
-            assets=tokens,
-            usdt_in=paid - min(paid, part.usdt),
-            total_supply=self.memory.total,
+            tokens=part.tokens,
+            usdt=part.usdt,
+            collateral=part.collateral,
+            debt_shares=part.debt_shares,
         )
-        return tokens
 
-    def _pay_off(self, part: Part, usdt: int, price: int) -> tuple[int, int]:
-        """(tokens of the part's collateral that are left, USDT of its own that it took)."""
+    def _pay_off(self, part: Part, brought: int, price: int) -> tuple[int, int]:
+        """(tokens of the part's collateral that are left, USDT that it took)."""
         memory, pool = self.memory, self.market.reverse
         collateral, debt_shares = pool.collateral_of[self.name], pool.debt_shares[self.name]
         mine = part.collateral
@@ -1008,7 +733,9 @@ class CarryVault:
         debt, owed = pool.debt_of(self.name), 0
         if debt_shares:
             owed = mul_div_up(debt, min(part.debt_shares, debt_shares), debt_shares)
-        paid = min(usdt, owed)
+        paid = min(part.usdt + brought, owed)
+        if paid > part.usdt:
+            self.world.usdt.move(self.vault, self.name, paid - part.usdt)
         dust = debt - owed
         if dust >= pool.leg.min_debt or owed == 0:
             dust = 0
@@ -1032,72 +759,6 @@ class CarryVault:
             pool.withdraw_collateral(self.name, mine - kept, self.name, self.name)
         return mine, paid
 
-    # -- tips --
-
-    def _tip_budget(self) -> int:
-        memory = self.memory
-        yearly = share_of_down(memory.total, self.parameters.tip_rate)
-        elapsed = self.world.now - memory.tips_at
-        return memory.tip_budget + mul_div_down(yearly, elapsed, interest.YEAR)
-
-    def _pay_tip(self, caller: str) -> int:
-        budget = self._tip_budget()
-        tip = budget // TIP_PART
-        self.memory.tip_budget, self.memory.tips_at = budget - tip, self.world.now
-        if tip:
-            self._move_shares(NOBODY, caller, tip)
-        return tip
-
-    # -- shares --
-
-    def _move_shares(self, sender: str, receiver: str, shares: int) -> None:
-        """From or to NOBODY is a mint or a burn."""
-        memory = self.memory
-        if sender == NOBODY:
-            memory.total = word(memory.total + shares)
-        else:
-            if memory.shares[sender] < shares:
-                refuse("insufficient balance")
-            memory.shares[sender] -= shares
-        if receiver == NOBODY:
-            memory.total -= shares
-        else:
-            memory.shares[receiver] += shares
-        self._log("Transfer", sender=sender, receiver=receiver, value=shares)
-
-    def _spend_allowance(self, caller: str, holder: str, shares: int) -> None:
-        allowed = self.memory.allowances[holder, caller]
-        if caller == holder or allowed == MAX_UINT256:
-            return
-        if allowed < shares:
-            refuse("insufficient allowance")
-        self.memory.allowances[holder, caller] = allowed - shares
-
-    # -- checks --
-
-    def _claims(self, controller: str) -> Claims:
-        return self.memory.claims.get(controller, Claims())
-
-    def _check_operator(self, caller: str, account: str) -> None:
-        if caller != account and (account, caller) not in self.memory.operators:
-            refuse("not authorised")
-
-    def _check_receiver(self, receiver: str) -> None:
-        if receiver in (NOBODY, self.name):
-            refuse("bad receiver")
-
-    def _check_settleable(self, amount: int, requested_at: int) -> None:
-        if amount == 0:
-            refuse("no request")
-        if self.world.prices.observed_at <= requested_at:
-            refuse("too soon")
-
-    def _check_patience(self, amount: int, requested_at: int) -> None:
-        if amount == 0:
-            refuse("no request")
-        if self.world.now < requested_at + PATIENCE:
-            refuse("too soon")
-
     # -- the world --
 
     @property
@@ -1112,6 +773,11 @@ class CarryVault:
         self.world.events.append(Event(self.name, name, tuple(sorted(args.items()))))
 
 
-def mul_div_up_signed(money: int, part: int, whole: int) -> int:
+def mode_of(carrying: bool) -> int:
+    """ICarryVault.Mode."""
+    return 2 if carrying else 1
+
+
+def part_up(money: int, part: int, whole: int) -> int:
     """A part of money or of a debt, rounded up."""
     return -mul_div_down(-money, part, whole) if money < 0 else mul_div_up(money, part, whole)

@@ -13,7 +13,8 @@ from itertools import pairwise
 
 from perpool.history import HOUR, MarketHistory
 from perpool.reference.arithmetic import PRICE_SCALE
-from perpool.reference.carry import CarryVault
+from perpool.reference.carry import CarryStrategy
+from perpool.reference.carry_vault import CarryVault
 from perpool.reference.interest import borrow_rate
 from perpool.reference.targets import CarryParameters
 from perpool.reference.wad import WAD
@@ -81,13 +82,13 @@ class Replay:
             shares = vault.memory.claims[HOLDER].shares_out
             stage.do(name, "mint", HOLDER, shares, HOLDER, HOLDER)
             self.records[name] = Record(name, bounds, self.wicks)
-            self.records[name].begin(first, held(vault))
+            self.records[name].begin(first, held(vault.strategy))
         self._compare()
 
     def _play(self, index: int, before: Moment, moment: Moment) -> None:
         stage = self.stage
         stage.look(moment)
-        waiting = {name: held(vault) for name, vault in stage.vaults.items()}
+        waiting = {name: held(vault.strategy) for name, vault in stage.vaults.items()}
         acted = False
         if moment.observed_at != before.observed_at or moment.accruing_wad != before.accruing_wad:
             self._sync()
@@ -103,7 +104,7 @@ class Replay:
             self.records[name].hour(
                 moment,
                 waiting[name],
-                held(vault),
+                held(vault.strategy),
                 holders=vault.memory.shares[HOLDER] / vault.memory.total,
                 borrow_rate=rate,
             )
@@ -114,15 +115,15 @@ class Replay:
         stage.move()
         stage.do("reverse", "sync_funding", KEEPER)
         stage.do("forward", "sync_funding", KEEPER)
-        for name in stage.vaults:
-            stage.do("perp", "settle_funding", KEEPER, name)
+        for vault in stage.vaults.values():
+            stage.do("perp", "settle_funding", KEEPER, vault.strategy.name)
         stage.hold_utilisation()
 
     def _call(self, name: str, vault: CarryVault) -> bool:
         """Calls while any is due. Whether there were any."""
         stage, record = self.stage, self.records[name]
         for calls in range(MOST_CALLS):
-            if not vault.is_due():
+            if not vault.strategy.is_due():
                 return calls > 0
             stage.move()
             done = stage.do(name, "rebalance", KEEPER)
@@ -176,9 +177,9 @@ class Replay:
         )
 
 
-def held(vault: CarryVault) -> Held:
+def held(strategy: CarryStrategy) -> Held:
     """What a vault has by the model, as of now."""
-    book = vault.book()
+    book = strategy.book()
     return Held(
         book.idle,
         book.lent,
@@ -187,5 +188,5 @@ def held(vault: CarryVault) -> Held:
         book.short,
         book.equity,
         book.cash,
-        vault.memory.carrying,
+        strategy.memory.carrying,
     )

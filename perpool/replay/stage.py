@@ -25,7 +25,7 @@ from perpool.build import compile_contract
 from perpool.evm import Contract, Evm
 from perpool.history import DAY, HOUR
 from perpool.reference.arithmetic import MAX_UINT128, PRICE_SCALE, PoolError
-from perpool.reference.carry import CarryVault
+from perpool.reference.carry_vault import CarryVault
 from perpool.reference.interest import LegParameters, utilisation
 from perpool.reference.market import Market
 from perpool.reference.perp import PerpVenue
@@ -260,18 +260,22 @@ class Stage:
 
     def add_vault(self, name: str, parameters: CarryParameters) -> CarryVault:
         """A vault of both worlds, without a cap, with a holder's deposit settled in it."""
-        title = f"Carry vault, {name}"
+        if not self.vaults:
+            self.blueprint = self.evm.deploy_blueprint("CarryStrategy")
         pools = self.contracts["reverse"], self.contracts["forward"], self.contracts["perp"]
-        contract = self.evm.deploy("CarryVault", *pools, astuple(parameters), title, name)
+        title = f"Carry vault, {name}"
+        contract = self.evm.deploy(
+            "CarryVault", self.blueprint, *pools, astuple(parameters), title, name
+        )
         vault = CarryVault(self.model, self.venue, parameters, name)
-        self.model.parts.append(vault)
+        self.model.parts += [vault.strategy, vault]
         self.vaults[name] = vault
         self.put(name, contract)
+        self.addresses[vault.strategy.name] = contract.strategy()
         contract.set_limits(MAX_UINT128, MAX_UINT128, sender=self.owner)
         contract.set_swapper(self.swapper, b"", b"", sender=self.owner)
-        memory = vault.memory
-        memory.cap = memory.max_trade = MAX_UINT128
-        memory.swapper = SWAPPER
+        vault.memory.cap = vault.strategy.memory.max_trade = MAX_UINT128
+        vault.strategy.memory.swapper = SWAPPER
         return vault
 
     # -- time --
@@ -365,14 +369,16 @@ class Stage:
         contract, memory = self.contracts["perp"], self.venue.memory
         found = tuple(contract.state())
         same("venue", found, astuple(memory.state))
-        for name in self.vaults:
+        for vault in self.vaults.values():
+            name = vault.strategy.name
             position = tuple(contract.position(self.addresses[name]))
             same(f"{name}'s position", position, self.venue.position(name))
         if any(held.size == 0 and held.margin for held in memory.held.values()):
             raise StageError("a position without a size has margin")
 
     def _compare_vault(self, name: str, vault: CarryVault) -> None:
-        contract, book = self.contracts[name], vault.book()
+        contract, strategy = self.contracts[name], vault.strategy
+        book = strategy.book()
         found = tuple(contract.holdings())
         expected = (
             book.price,
@@ -387,8 +393,8 @@ class Stage:
         same(f"{name}'s holdings", found, expected)
         same(f"{name}'s shares", contract.totalSupply(), vault.memory.total)
         same(f"{name}'s tip", contract.tip(), vault.tip())
-        same(f"{name} is due", contract.is_due(), vault.is_due())
-        same(f"{name}'s net carry", contract.net_carry(), vault.net_carry())
+        same(f"{name} is due", contract.is_due(), strategy.is_due())
+        same(f"{name}'s net carry", contract.net_carry(), strategy.net_carry())
 
 
 def same(what: str, found: Any, expected: Any) -> None:
