@@ -307,27 +307,21 @@ def _hear(source: address, account: address, may_grow: bool):
         if word == 0:
             return
         shares: uint256 = self._shares(source, account, word & words.BORROWERS != 0)
-        self._set_weight(id, word, account, shares >> words._unit_exponent(word), may_grow)
+        weight: uint256 = shares >> words._unit_exponent(word)
+        held: uint256 = self.accounts[id][account]
+        old: uint256 = held & words.MAX_WEIGHT
+        if weight < old or (weight > old and may_grow):
+            advanced: uint256 = words._advance(word, block.timestamp)
+            # the account's weight is part of all; what there is no room for does not count
+            others: uint256 = unsafe_sub(advanced & words.MAX_WEIGHT, old)
+            weight = min(weight, unsafe_sub(words.MAX_WEIGHT, others))
+            self.accounts[id][account] = words._settle(held, words._index(advanced), weight)
+            # the lowest bits of the word, and they have room
+            self.programmes[id] = unsafe_add(unsafe_sub(advanced, old), weight)
         if word & words.MORE == 0:
             return
         # an address << 2 and at most 3
         id = unsafe_add(id, 1)
-
-
-@internal
-def _set_weight(id: uint256, word: uint256, account: address, weight: uint256, may_grow: bool):
-    held: uint256 = self.accounts[id][account]
-    old: uint256 = words._weight(held)
-    if weight == old or (weight > old and not may_grow):
-        return
-    advanced: uint256 = words._advance(word, block.timestamp)
-    # the account's is part of all
-    others: uint256 = unsafe_sub(words._weight(advanced), old)
-    # what there is no room for does not count
-    new: uint256 = min(weight, unsafe_sub(words.MAX_WEIGHT, others))
-    settled: uint256 = words._settle(held, words._index(advanced))
-    self.accounts[id][account] = words._with_weight(settled, new)
-    self.programmes[id] = words._with_weight(advanced, unsafe_add(others, new))
 
 
 @internal
@@ -356,7 +350,8 @@ def _settled(id: uint256, account: address) -> uint256:
     @notice The account's word as of now. The programme's need not be stored for it.
     """
     advanced: uint256 = words._advance(self.programmes[id], block.timestamp)
-    return words._settle(self.accounts[id][account], words._index(advanced))
+    held: uint256 = self.accounts[id][account]
+    return words._settle(held, words._index(advanced), words._weight(held))
 
 
 @internal

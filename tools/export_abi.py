@@ -25,6 +25,7 @@ CONTRACTS = (
     "PriceFeed",
     "PriceOracle",
     "ReversePool",
+    "RewardStream",
     "TestToken",
     "UniswapV3Swapper",
 )

@@ -151,25 +151,16 @@ def _with_stream(programme: uint256, amount: uint256, duration: uint256) -> uint
 
 @internal
 @pure
-def _settle(account: uint256, index: uint256) -> uint256:
+def _settle(account: uint256, index: uint256, weight: uint256) -> uint256:
     """
-    @notice The account's word at the programme's index, with what its weight has earned until there.
+    @notice The account's word at the programme's index, with what it has earned until there.
+    @param weight From now on; at most 2**72 - 1.
     @dev The difference of two indices is right while it is below 2**88, and less than what is right beyond. Times a weight it has
          160 bits.
     """
-    weight: uint256 = account & MAX_WEIGHT
-    since: uint256 = unsafe_sub(index, (account >> 72) & MAX_INDEX) & MAX_INDEX
-    earned: uint256 = unsafe_add(account >> 160, unsafe_mul(weight, since) >> 16)
+    since: uint256 = unsafe_sub(index, account >> 72) & MAX_INDEX
+    earned: uint256 = unsafe_add(account >> 160, unsafe_mul(account & MAX_WEIGHT, since) >> 16)
     return weight | (index << 72) | (min(earned, MAX_EARNED) << 160)
-
-
-@internal
-@pure
-def _with_weight(word: uint256, weight: uint256) -> uint256:
-    """
-    @param weight At most 2**72 - 1.
-    """
-    return ((word >> 72) << 72) | weight
 
 
 @internal

@@ -44,7 +44,7 @@ def bench(console: Console, *, strict: bool) -> int:
     """Measure, print and write everything."""
     figures, client = measure(console, with_hook_cost=True)
     comparison = Comparison(Peers.load(), figures.compared)
-    bars = comparison.bars(figures.hook, figures.submit_per_token)
+    bars = comparison.bars(figures.hook, figures.stream, figures.submit_per_token)
     console.print(report.full(comparison, figures, bars, client))
     path = repository_root() / GAS
     write_json(path, report.as_data(comparison, figures, client))
@@ -57,7 +57,7 @@ def check(console: Console) -> int:
     snapshot = read_snapshot(repository_root() / SNAPSHOT)
     figures, _ = measure(console, with_hook_cost=False)
     comparison = Comparison(Peers.load(), figures.compared)
-    missed = [bar for bar in comparison.bars({}, figures.submit_per_token) if not bar.reached]
+    missed = [bar for bar in comparison.bars({}, {}, figures.submit_per_token) if not bar.reached]
     for line in report.verdict(missed) if missed else ():
         console.print(line)
     found = changes(snapshot, figures.snapshot)
@@ -103,7 +103,7 @@ def main(mode: str | None, strict: bool) -> None:
     """Measure receipt gas on anvil and print it beside other protocols'.
 
     --check also fails where a protocol's figure or a bar is not reached; what the hook costs, which
-    takes a second compilation, only the full run measures.
+    takes a second compilation, only the full run measures, and only it judges what a stream costs.
     """
     # what is piped is not cut to the width of a terminal
     console = Console() if sys.stdout.isatty() else Console(width=140)

@@ -16,6 +16,8 @@ MEAN_RATIO = 0.85
 """Most that the geometric mean of ours / best peer may be."""
 HOOK_GAS = 200
 """Most that a hook may cost an operation while none is attached."""
+STREAM_GAS = 16_000
+"""Most that a reward stream may cost an operation of an account that had shares before."""
 SUBMIT_GAS_PER_TOKEN = 14_000
 """Most that a funding round of 5 reporters and 20 tokens may cost a token."""
 TOLERANCE = 0.005
@@ -90,12 +92,18 @@ class Comparison:
         """Geometric mean of the ratios."""
         return geometric_mean(self.ratios)
 
-    def bars(self, hook: Mapping[str, int], submit_per_token: float) -> list[Bar]:
+    def bars(
+        self, hook: Mapping[str, int], stream: Mapping[str, int], submit_per_token: float
+    ) -> list[Bar]:
         """All that has to be reached.
 
-        `hook` is what it costs each operation with none attached; empty where it was not measured.
+        `hook` is what it costs each operation with none attached, `stream` what a reward stream
+        costs it; empty where they were not measured.
         """
-        worst = max(hook, key=lambda name: hook[name], default=None)
+        extras = (
+            ("a hook where none is attached", hook, HOOK_GAS),
+            ("a reward stream", stream, STREAM_GAS),
+        )
         return [
             *(
                 Bar(f"{name} against the best peer's", self.ours[name], self.peers.best(name))
@@ -103,9 +111,13 @@ class Comparison:
             ),
             Bar("geometric mean of ours / best peer", self.mean, MEAN_RATIO),
             *(
-                [Bar(f"a hook where none is attached, worst in {worst}", hook[worst], HOOK_GAS)]
-                if worst is not None
-                else []
+                Bar(
+                    f"{what}, worst in {max(gas, key=lambda name: gas[name])}",
+                    max(gas.values()),
+                    limit,
+                )
+                for what, gas, limit in extras
+                if gas
             ),
             Bar("a token in a round of funding", submit_per_token, SUBMIT_GAS_PER_TOKEN),
         ]

@@ -427,6 +427,23 @@ OPERATED = [
 ]
 ON_TWAP = _named(["borrow_repeat", "withdraw_collateral_with_debt", "open_short"])
 
+# -- the same operations with a reward stream to one side --
+
+HOLDERS, BORROWERS = 1, 2
+LENDERS_CHANGES = ("deposit_repeat", "withdraw_partial", "redeem_full")
+BORROWERS_CHANGES = (
+    *("borrow_repeat", "repay_partial", "repay_full", "liquidate_partial", "close_short"),
+)
+STREAMED = [
+    *_named(["deposit_second_user", "open_short", *LENDERS_CHANGES, *BORROWERS_CHANGES]),
+    *(operation for operation in OTHERS if operation.name == "transfer"),
+]
+STREAMS = {
+    "with a stream to lenders": (HOLDERS, LENDERS_CHANGES),
+    "with a stream to borrowers": (BORROWERS, BORROWERS_CHANGES),
+}
+"""Circumstance -> side, and operations that change shares of one account, which had some before."""
+
 
 @dataclass(frozen=True)
 class Figures:
@@ -447,8 +464,17 @@ class Figures:
         found = {**self.compared, **self.others}
         for circumstance, rows in self.extras.items():
             for name, extra in rows.items():
-                found[f"{name} {circumstance}"] = self.compared[name] + extra
+                found[f"{name} {circumstance}"] = found[name] + extra
         return found
+
+    @property
+    def stream(self) -> dict[str, int]:
+        """Repeated operation -> gas that a reward stream to its side costs it."""
+        return {
+            name: self.extras[circumstance][name]
+            for circumstance, (_, names) in STREAMS.items()
+            for name in names
+        }
 
     @property
     def submit_per_token(self) -> float:
@@ -472,6 +498,8 @@ def run(chain: Chain, *, with_hook_cost: bool = True) -> Figures:
             "by an operator": _beyond(compared, measure_all(market, OPERATED)),
             "with a TWAP": _beyond(compared, _on_twap(market)),
         }
+        for circumstance, (side, _) in STREAMS.items():
+            extras[circumstance] = _beyond({**compared, **others}, _streamed(market, side))
         floor = _floor(market)
     hook = {}
     if with_hook_cost:
@@ -509,6 +537,22 @@ def _on_twap(market: Market) -> dict[str, int]:
             return measure_all(market, ON_TWAP, pools)
         finally:
             market.trades_on_v3 = False
+
+
+def _streamed(market: Market, side: int) -> dict[str, int]:
+    """With a programme for that side of both pools, which has heard of all from the start."""
+    chain, pools = market.chain, (market.pools.reverse, market.pools.forward)
+    with chain.anchor():
+        rewards = chain.deploy("RewardStream", market.factory, market.operators)
+        project = market.actor("project")
+        market.token.approve(rewards, MAX, sender=project)
+        market.factory.allow_hook(rewards, True)
+        for pool in pools:
+            market.factory.set_hook(pool, rewards)
+            added = rewards.add_programme(pool, side, market.token, project)
+            id_ = added.events("ProgrammeAdded")[0].id
+            rewards.stream(id_, 100_000 * TOKEN, 365 * 86_400, sender=project)
+        return measure_all(market, STREAMED)
 
 
 def _floor(market: Market) -> dict[str, int]:

@@ -112,6 +112,8 @@ def notes(comparison: Comparison, figures: Figures) -> list[str]:
         f"a round of funding, 5 reporters and {ROUND_TOKENS} tokens:"
         f" {figures.submit_per_token:,.0f} gas a token",
         "a transfer of shares reads nothing of the pool but the hook's flag: 2,100 for a cold word",
+        "a reward stream writes two words an account: 22,100 for an account's first, and a transfer"
+        " is of two accounts",
         f"the peers' floor with this benchmark's USDT: {ours['pull_repeat']:,} to pull"
         f" (theirs {floor['pull_repeat']:,}), {ours['push_repeat']:,} to push"
         f" (theirs {floor['push_repeat']:,})",
@@ -174,6 +176,7 @@ def as_data(comparison: Comparison, figures: Figures, client: str) -> dict[str, 
         "others": dict(figures.others),
         "on_top": {name: dict(extra) for name, extra in figures.extras.items()},
         "hook_where_none_is_attached": dict(figures.hook),
+        "reward_stream": figures.stream,
         "funding_submit_per_token": figures.submit_per_token,
         "floor": dict(figures.floor),
         "client": client,

@@ -38,7 +38,7 @@ WITHOUT = {
         ]
     },
     "settled": {
-        WORDS: [("return weight | (index << 72)", "return weight | (account & (MAX_INDEX << 72))")]
+        WORDS: [("weight | (index << 72) |", "weight | (account & (MAX_INDEX << 72)) |")]
     },
 }
 

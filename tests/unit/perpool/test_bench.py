@@ -15,6 +15,7 @@ from perpool.bench.compare import (
     PEERS_FILE,
     PULLS,
     PUSHES,
+    STREAM_GAS,
     SUBMIT_GAS_PER_TOKEN,
     Bar,
     Change,
@@ -26,13 +27,18 @@ from perpool.bench.compare import (
     read_snapshot,
     write_json,
 )
-from perpool.bench.operations import COMPARED, OTHERS, Figures
+from perpool.bench.operations import COMPARED, OTHERS, STREAMS, Figures
 
 PEERS = Peers.load()
 
 
 def figures(
-    factor: float = 0.8, *, hook: int = 30, submit: int = 250_000, deposit: int | None = None
+    factor: float = 0.8,
+    *,
+    hook: int = 30,
+    stream: int = 15_000,
+    submit: int = 250_000,
+    deposit: int | None = None,
 ) -> Figures:
     """Made-up figures, each operation at the same ratio to the best peer."""
     compared = {name: int(PEERS.best(name) * factor) for name in PEERS.operations}
@@ -42,7 +48,11 @@ def figures(
     return Figures(
         compared=compared,
         others={**others, "funding_submit": submit},
-        extras={"with caps": {"deposit_repeat": 2_100}},
+        extras={"with caps": {"deposit_repeat": 2_100}}
+        | {
+            circumstance: {**dict.fromkeys(names, stream), "transfer": 2 * stream}
+            for circumstance, (_, names) in STREAMS.items()
+        },
         hook={"transfer": hook, "deposit_repeat": 7},
         floor={"pull_repeat": 44_000, "push_repeat": 41_000},
     )
@@ -109,13 +119,15 @@ def test_comparison__operation_not_measured() -> None:
         (figures(0.86), ["geometric mean"]),
         (figures(hook=HOOK_GAS), []),
         (figures(hook=HOOK_GAS + 1), ["hook"]),
+        (figures(stream=STREAM_GAS), []),
+        (figures(stream=STREAM_GAS + 1), ["a reward stream"]),
         (figures(submit=20 * SUBMIT_GAS_PER_TOKEN), []),
         (figures(submit=20 * SUBMIT_GAS_PER_TOKEN + 1), ["round of funding"]),
     ],
 )
 def test_bars(made: Figures, missed: list[str]) -> None:
-    bars = Comparison(PEERS, made.compared).bars(made.hook, made.submit_per_token)
-    assert len(bars) == len(PEERS.operations) + 3
+    bars = Comparison(PEERS, made.compared).bars(made.hook, made.stream, made.submit_per_token)
+    assert len(bars) == len(PEERS.operations) + 4
     found = [bar.name for bar in bars if not bar.reached]
     assert len(found) == len(missed)
     assert all(part in name for part, name in zip(missed, found, strict=True))
@@ -150,6 +162,7 @@ def test_snapshot__names_circumstances() -> None:
     base = made.compared["deposit_repeat"]
     assert made.snapshot["deposit_repeat with caps"] == base + 2_100
     assert made.snapshot["transfer"] == 50_000
+    assert made.snapshot["transfer with a stream to lenders"] == 80_000
 
 
 def test_read_snapshot(tmp_path: Path) -> None:
@@ -204,7 +217,7 @@ def test_command__prints_and_writes(bench: Bench) -> None:
     written = json.loads((bench.root / "build" / "bench" / "gas.json").read_text())
     assert written["operations"] == bench.figures.compared
     output = plain(result)
-    assert "all 16 bars reached" in output
+    assert "all 17 bars reached" in output
     assert "12,500 gas a token" in output
     for row in PEERS.operations.values():
         for gas in row.values():
@@ -217,7 +230,7 @@ def test_command__strict(bench: Bench) -> None:
     bench.figures = figures(1.01)
     result = bench("--strict")
     assert result.exit_code == 1
-    assert "14 of 16 bars missed" in plain(result)
+    assert "14 of 17 bars missed" in plain(result)
     assert bench().exit_code == 0
 
 
