@@ -3,9 +3,10 @@
 From venues to the mailbox:
     sources/         exchanges, recorded history, or a synthetic market
     aggregate.py     medians of what they say
-    reporter.py      the role that signs them
+    statements.py    what is going to be signed, on disk
+    reporter.py      the role that signs it
     signing.py       accounts, wherever their keys are
-    mailbox/         where reports wait, and the lease of the active submitter
+    mailbox/         what each reporter says now, and the lease of the active submitter
 
 From the mailbox to the chain:
     rounds.py        reports of one moment that count, checked

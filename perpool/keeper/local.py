@@ -23,6 +23,7 @@ from perpool.keeper.model import Action, Policy
 from perpool.keeper.reporter import Reporter
 from perpool.keeper.signing import KeyAccount
 from perpool.keeper.sources import Panel
+from perpool.keeper.statements import Statements
 from perpool.keeper.submitter import Outcome, Submitter
 from perpool.keeper.transactions.journal import Journal
 from perpool.keeper.transactions.outbox import Outbox
@@ -32,7 +33,8 @@ MINING = timedelta(seconds=10)
 
 
 class LocalKeeper:
-    """Reporters and submitter over one node, with a mailbox in memory and a journal that goes.
+    """Reporters and submitter over one node, mailbox and statements in memory, and a journal that
+    goes.
 
     `reporters` sign, `payer` has the ether. `clock` gives the time to observe for.
     """
@@ -55,7 +57,7 @@ class LocalKeeper:
         self._folder = tempfile.TemporaryDirectory(prefix="perpool-keeper-")
         self.nodes = Nodes([endpoint], record.chain_id, clock=clock)
         self.contracts = Contracts.of_record(self.nodes, record)
-        self.mailbox = open_mailbox("sqlite://", record.chain_id)
+        self.mailbox = open_mailbox("sqlite://", record.chain_id, self.contracts.funding_oracle)
         self.journal = Journal(Path(self._folder.name) / "journal.db", "submitter")
         self.outbox = Outbox(
             self.nodes,
@@ -72,6 +74,7 @@ class LocalKeeper:
             panel,
             reporters,
             self.mailbox,
+            Statements(None, "local"),
             min_venues=min_venues,
             cadence=cadence,
             log=log,

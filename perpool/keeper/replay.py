@@ -27,6 +27,7 @@ from perpool.keeper.mailbox import open_mailbox
 from perpool.keeper.model import Policy, ReportFunding
 from perpool.keeper.reporter import Reporter
 from perpool.keeper.sources import Panel
+from perpool.keeper.statements import Statements
 from perpool.keeper.submitter import Submitter
 from perpool.keeper.transactions.journal import Intent, Parcel
 from perpool.reference.oracle import FundingFeed
@@ -159,14 +160,20 @@ class Replay:
             self.oracle.address,
             {market: MarketAddresses(token) for market, token in tokens.items()},
         )
-        mailbox = open_mailbox("sqlite://", self.evm.chain_id)
+        mailbox = open_mailbox("sqlite://", self.evm.chain_id, self.oracle.address)
         self.outbox = EvmOutbox(self.evm)
         self.reporter = Reporter(
-            contracts, panel, keys, mailbox, min_venues=min_venues, cadence=cadence, log=QUIET
+            contracts,
+            panel,
+            keys,
+            mailbox,
+            Statements(None, "replay"),
+            min_venues=min_venues,
+            cadence=cadence,
+            log=QUIET,
         )
         self.submitter = Submitter(contracts, mailbox, self.outbox, policy=self.policy, log=QUIET)
         self._tokens = tokens
-        self._mailbox = mailbox
         self._reference = {
             market: FundingFeed(-BOUND_UNITS, BOUND_UNITS, TAU) for market in markets
         }
@@ -192,7 +199,6 @@ class Replay:
                 if isinstance(action, ReportFunding):
                     self._check(action)
             self._note(time)
-            self._mailbox.prune(time)
             yield time
 
     def _note(self, time: int) -> None:

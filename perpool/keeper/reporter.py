@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -11,20 +10,14 @@ import structlog
 
 from perpool.keeper.aggregate import aggregate
 from perpool.keeper.chain.contracts import Contracts
-from perpool.keeper.mailbox import Mailbox, Message, everything
+from perpool.keeper.mailbox import Mailbox, Message
 from perpool.keeper.model import Observation, Subject, Values
 from perpool.keeper.operation.metrics import Metrics
 from perpool.keeper.rounds import is_signed
 from perpool.keeper.signing import Signer, SignerError
 from perpool.keeper.sources import Panel
+from perpool.keeper.statements import Statement, Statements
 from perpool.reports import pack_rates, price_units, rate_units, sign_report
-
-REMEMBERED = 1_440
-"""Observations of a key that it is known to have signed; a day's."""
-AHEAD = 60
-"""Observations to come that a key may have signed for already: its clock was ahead."""
-CLAIMS = 50
-"""Messages in a key's name whose signature is checked for one time; anybody may post such."""
 
 
 class Reporter:
@@ -33,8 +26,9 @@ class Reporter:
     All reporters observe at the same times, multiples of the cadence, and sign for the same tokens,
     so that their reports make rounds without their talking to each other.
 
-    No key signs twice for a time. What has been signed is read from the mailbox on the first tick,
-    so that a restart does not, and what could not be posted is kept, so that trying again does not.
+    No key signs two different things for a time. What it is to sign is on disk before it signs, so
+    that after a restart it signs the same again. What is posted, of the newest two times, is posted
+    again at each tick, which costs nothing where it is there still.
     """
 
     name = "reporter"
@@ -45,6 +39,7 @@ class Reporter:
         panel: Panel,
         signers: Sequence[Signer],
         mailbox: Mailbox,
+        statements: Statements,
         *,
         min_venues: int = 3,
         cadence: timedelta = timedelta(minutes=1),
@@ -55,6 +50,7 @@ class Reporter:
         self.panel = panel
         self.signers = list(signers)
         self.mailbox = mailbox
+        self.statements = statements
         self.min_venues = min_venues
         self.cadence = int(cadence.total_seconds())
         self.metrics = metrics or Metrics()
@@ -62,28 +58,30 @@ class Reporter:
         self.values: list[Values] = []
         """What the last observation gave."""
         self._observed_at = 0
-        self._signed: dict[str, deque[int]] | None = None
-        self._unposted: list[Message] = []
+        self._begun = False
+        self._spoken: dict[str, int] = {}
+        """For which time each key has signed all that it has to say."""
+        self._posts: dict[str, list[Message]] = {}
+        """What each key has signed for the newest two times."""
         self._left_out: dict[tuple[str, str], str] = {}
         self._unheard: dict[str, list[str]] = {}
 
     def tick(self, now: int) -> None:
         """Observe, sign and post where the next observation is due.
 
-        Raises MailboxError where the mailbox cannot be reached, and SignerError where a key cannot
-        be used, once the other keys' reports are posted. The next tick goes on from there; what is
-        not posted by the next observation gives way to it.
+        Raises MailboxError where the mailbox cannot be reached, StatementsError where what is to
+        be signed cannot be written down, and SignerError where a key cannot be used, once the
+        other keys' reports are posted. The next tick goes on from there; what is not posted by the
+        next observation gives way to it.
         """
-        signed = self._signed_by_us(now)
+        if not self._begun:
+            self._begin()
+            self._begun = True
         observed_at = now // self.cadence * self.cadence
-        self._unposted = [each for each in self._unposted if each.report.observed_at == observed_at]
-        self._post()
-        waiting = [each for each in self.signers if observed_at not in signed[each.address]]
-        if waiting:
-            if self._observed_at != observed_at:
-                self.values = self.observe(observed_at)
-                self._observed_at = observed_at
-            self._report(waiting, observed_at, self.values)
+        waiting = [each for each in self.signers if self._spoken.get(each.address) != observed_at]
+        for messages in self._posts.values():
+            self.mailbox.post(messages)
+        self._speak(waiting, observed_at)
 
     def observe(self, observed_at: int) -> list[Values]:
         """What the venues agree on, logged and measured."""
@@ -92,32 +90,19 @@ class Reporter:
         self._log(observations, found)
         return found
 
-    def _signed_by_us(self, now: int) -> dict[str, deque[int]]:
-        """Observation times, from now on, that each of our keys has signed for.
-
-        Not merely the newest: that of a clock that was ahead would silence a reporter for as long.
-        """
-        if self._signed is None:
-            signed = {each.address: deque[int](maxlen=REMEMBERED) for each in self.signers}
-            claims: Counter[tuple[str, int]] = Counter()
-            contracts = {each.contract for each in self.contracts.subjects(0)}
-            first = now // self.cadence * self.cadence
-            times = range(first, first + AHEAD * self.cadence + 1, self.cadence)
-            for message in everything(self.mailbox):
-                report, claim = (
-                    message.report,
-                    (message.report.reporter, message.report.observed_at),
-                )
-                known = signed.get(report.reporter)
-                if known is None or report.observed_at in known or report.observed_at not in times:
-                    continue
-                if message.contract not in contracts or claims[claim] >= CLAIMS:
-                    continue
-                claims[claim] += 1
-                if is_signed(report, self.contracts.domain(message.contract)):
-                    known.append(report.observed_at)
-            self._signed = signed
-        return self._signed
+    def _begin(self) -> None:
+        """Write down what the mailbox has of ours: all that is left where the file is lost."""
+        contracts = {each.contract for each in self.contracts.subjects(0)}
+        for signer in self.signers:
+            found: dict[int, dict[Subject, tuple[int, ...]]] = {}
+            for message in self.mailbox.read(signer.address)[0]:
+                report, contract = message.report, message.contract
+                # whoever can write there may have put in anything
+                if contract in contracts and is_signed(report, self.contracts.domain(contract)):
+                    subject = Subject(contract, report.observed_at, report.tokens)
+                    found.setdefault(report.observed_at, {}).setdefault(subject, report.values)
+            for observed_at, said in found.items():
+                self.statements.keep(signer.address, observed_at, said)
 
     def _value(self, observation: Observation) -> Values:
         """What the venues agree on of a market, in figures for whoever watches."""
@@ -176,54 +161,68 @@ class Reporter:
             self.log.info("enough venues again", market=market)
         self._unheard = unheard
 
-    def _report(self, signers: Sequence[Signer], observed_at: int, found: Sequence[Values]) -> None:
-        assert self._signed is not None
-        by_token = {self.contracts.markets[each.market].token: each for each in found}
-        subjects = [
-            (subject, values)
-            for subject in self.contracts.subjects(observed_at)
-            if (values := self._units(subject, by_token)) is not None
-        ]
+    def _speak(self, signers: Sequence[Signer], observed_at: int) -> None:
         failed = None
+        observed_before = self._observed_at
         for signer in signers:
+            said = self._statement(signer.address, observed_at)
             try:
-                signed = [self._sign(signer, *each) for each in subjects]
+                messages = [self._sign(signer, *each) for each in said.items()]
             except SignerError as error:
                 self.log.error("cannot sign", reporter=signer.address, reason=str(error))
                 failed = error
                 continue
-            self._signed[signer.address].append(observed_at)
-            self._unposted += signed
-            self._post()
+            self._spoken[signer.address] = observed_at
+            if messages:
+                # the one before it stays: others may not be as far yet
+                before = [
+                    each
+                    for each in self._posts.get(signer.address, [])
+                    if 0 < observed_at - each.report.observed_at <= self.cadence
+                ]
+                self._posts[signer.address] = messages + before
+                self.mailbox.post(messages + before)
         if failed is not None:
             raise failed
-        said = {each.market: _text(each) for each in found if each.funding or each.price}
-        if said:
-            self.log.info("reported", observed_at=observed_at, values=said)
+        values = {each.market: text for each in self.values if (text := _text(each))}
+        if self._observed_at != observed_before and values:
+            self.log.info("reported", observed_at=observed_at, values=values)
+
+    def _statement(self, reporter: str, observed_at: int) -> Statement:
+        """What is to be signed, on disk: what we have said of this time already, or what the
+        venues agree on."""
+        said = self.statements.of(reporter, observed_at)
+        if said is not None:
+            if self._observed_at != observed_at:
+                self.log.info("reported before", reporter=reporter, observed_at=observed_at)
+            return said
+        if self._observed_at != observed_at:
+            self.values = self.observe(observed_at)
+            self._observed_at = observed_at
+        by_token = {self.contracts.markets[each.market].token: each for each in self.values}
+        new = {
+            subject: values
+            for subject in self.contracts.subjects(observed_at)
+            if (values := self._units(subject, by_token)) is not None
+        }
+        return self.statements.keep(reporter, observed_at, new) if new else {}
 
     def _sign(self, signer: Signer, subject: Subject, values: Sequence[int]) -> Message:
         domain = self.contracts.domain(subject.contract)
         report = sign_report(signer, domain, subject.observed_at, subject.tokens, values)
+        is_funding = subject.contract == self.contracts.funding_oracle
+        self.metrics.signed.labels("funding" if is_funding else "price").inc()
         return Message(domain.chain_id, subject.contract, report)
 
-    def _post(self) -> None:
-        """What has been signed, one after the other; what is not taken stays."""
-        while self._unposted:
-            message = self._unposted[0]
-            self.mailbox.post(message)
-            del self._unposted[0]
-            is_funding = message.contract == self.contracts.funding_oracle
-            self.metrics.signed.labels("funding" if is_funding else "price").inc()
-
-    def _units(self, subject: Subject, by_token: Mapping[str, Values]) -> list[int] | None:
+    def _units(self, subject: Subject, by_token: Mapping[str, Values]) -> tuple[int, ...] | None:
         """What is signed of a subject; None where there is nothing to say."""
         if subject.contract == self.contracts.funding_oracle:
             rates = [by_token[token].funding for token in subject.tokens]
             if not any(rates):
                 return None
-            return pack_rates([rate_units(each.median) if each else None for each in rates])
+            return tuple(pack_rates([rate_units(each.median) if each else None for each in rates]))
         price = by_token[subject.tokens[0]].price
-        return None if price is None else [price_units(price.median)]
+        return None if price is None else (price_units(price.median),)
 
 
 def _text(values: Values) -> dict[str, str]:

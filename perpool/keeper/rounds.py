@@ -1,7 +1,7 @@
 """From reports in a mailbox to rounds: signatures checked, liars told apart, quorums counted.
 
 A mailbox is not trusted. Only a reporter's signature makes a report count, so that whoever can
-write to the mailbox can delay a round and never change one.
+write in a reporter's place there can silence him and never change a round.
 """
 
 from __future__ import annotations

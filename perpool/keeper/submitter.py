@@ -35,8 +35,6 @@ BATCH = 24
 """Calls in a transaction; contracts/Multicall.vy takes as many."""
 TRANSACTIONS_A_TICK = 16
 """Where they are mined at once, as on local chains."""
-PRUNE_SECONDS = 600
-"""Between two clearings of the mailbox."""
 FAILURES = 3
 """Ticks that fail in a row before a standby is let in."""
 COLLECT_SECONDS = 5.0
@@ -125,12 +123,12 @@ class Submitter:
         self._note: str | None = None
         """What was announced last, as far as we know."""
         self._failures = 0
-        self._position: str | None = None
-        self._unread: deque[Message] = deque()
-        """Read from the mailbox up to the position, and not looked at yet."""
+        self._seen: dict[str, str | None] = {}
+        """The mailbox's mark of what was read last of each reporter."""
+        self._unread: dict[str, deque[Message]] = {}
+        """Read of each reporter, and not looked at yet."""
         self._refusal_said: dict[tuple[str, str], int] = {}
         """When a reason was last logged of a reporter."""
-        self._pruned = 0
         self._began = 0
         self._refused: set[Intent] = set()
         """By the chain, in this tick."""
@@ -203,44 +201,48 @@ class Submitter:
         return Outcome(tuple(done), tuple(refused))
 
     def collect(self, time: int) -> None:
-        """Take in what reporters have posted, as far as there is time for. `time` is that of the
-        chain's next block."""
+        """Take in what reporters say, as far as there is time for. `time` is that of the chain's
+        next block.
+
+        One of each reporter in turn, so that nobody's many hold up another's few; and what a
+        reporter says now takes the place of what is left of what he said before.
+        """
         self.collector.seats = self.contracts.seats(time)
         # also where the mailbox is down
-        self._watch_reporters(time)
+        seated = self._watch_reporters(time)
         malformed = self.mailbox.refused
+        for reporter in seated:
+            messages, mark = self.mailbox.read(reporter, self._seen.get(reporter))
+            if mark != self._seen.get(reporter):
+                self._unread[reporter] = deque(messages)
+                self._seen[reporter] = mark
+        self._unread = {each: self._unread[each] for each in seated if self._unread.get(each)}
         deadline = system_time.monotonic() + COLLECT_SECONDS
-        while system_time.monotonic() < deadline:
-            if not self._unread:
-                before = self._position
-                messages, self._position = self.mailbox.read(before)
-                if self._position == before:
-                    break
-                self._unread.extend(messages)
-                continue
-            message = self._unread.popleft()
-            refused = self.collector.add(message, time)
-            if refused is not None:
-                self._note_refusal(message, refused, time)
-        else:
-            self.log.warning("reports left for the next tick", unread=len(self._unread))
+        while self._unread and system_time.monotonic() < deadline:
+            for reporter, unread in list(self._unread.items()):
+                message = unread.popleft()
+                if not unread:
+                    del self._unread[reporter]
+                refused = self.collector.add(message, time)
+                if refused is not None:
+                    self._note_refusal(message, refused, time)
+        if self._unread:
+            left = sum(len(each) for each in self._unread.values())
+            self.log.warning("reports left for the next tick", unread=left)
         self._watch_reporters(time)
         self._note_malformed(self.mailbox.refused - malformed)
         self.collector.prune(time)
-        # another's mailbox may be looked at in a dry run, and is left as it is
-        if self.outbox is not None and time >= self._pruned + PRUNE_SECONDS:
-            oldest = max(each.max_report_age for each in self.collector.seats.values())
-            self.mailbox.prune(time - 2 * oldest)
-            self._pruned = time
 
-    def _watch_reporters(self, time: int) -> None:
-        """Publish since when each is silent: since his newest report, or since we began."""
+    def _watch_reporters(self, time: int) -> list[str]:
+        """Publish since when each is silent: since his newest report, or since we began. Gives all
+        who have a seat."""
         self._began = self._began or time
         seated = {each for seats in self.collector.seats.values() for each in seats.reporters}
         self.metrics.seat(seated)
         for reporter in seated:
             newest = self.collector.newest.get(reporter, self._began)
             self.metrics.report_observed.labels(reporter).set(newest)
+        return sorted(seated)
 
     def _note_malformed(self, count: int) -> None:
         """Entries that the mailbox has skipped."""

@@ -1,4 +1,4 @@
-"""A submitter in a process of its own, which is killed at a moment of the test's choice.
+"""A submitter or a reporter in a process of its own, killed at a moment of the test's choice.
 
 Really killed: SIGKILL, nothing is tidied up, and what was not on disk or on its way is gone. It
 works on the world's chain, mailbox and journal, and moves the world's time on while it lives.
@@ -20,6 +20,8 @@ from tests.chaos.world import Desk, Stage, World
 
 MOMENTS = ("plan", "attempt", "announce", "send", "answered", "mined", "final")
 """All that a transaction goes through on its way, in order; "send" is the broadcast."""
+REPORTING = ("keep", "sign", "post")
+"""The same of a reporter's report."""
 STEPS = 20
 """Blocks that a life lasts at most."""
 
@@ -47,6 +49,37 @@ def live_and_die(
     return not survived.exists()
 
 
+def report_and_die(world: World, number: int, moment: str) -> None:
+    """Have a reporter, who hears all exchanges, live through one tick until a moment is there."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    stage = world.stage
+    place = (stage.anvil.endpoint, str(stage.record.path), str(world.folder), world.now)
+    child = context.Process(target=_report, args=(*place, number, moment))
+    child.start()
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL, child.exitcode
+
+
+def _report(chain: str, record: str, folder: str, now: int, number: int, moment: str) -> None:
+    world = _world(chain, record, folder, now)
+    reporter = world.add_reporter(number, world.plain_panel())
+    reporter._begin()
+    reporter._begun = True
+    owner: Any = {"keep": reporter.statements, "sign": reporter, "post": reporter.mailbox}[moment]
+    name = "_sign" if moment == "sign" else moment
+    setattr(owner, name, _deadly(getattr(owner, name), 1))
+    reporter.tick(world.now)
+
+
+def _world(chain: str, record: str, folder: str, now: int) -> World:
+    """The test's, as this process has it."""
+    anvil: Any = SimpleNamespace(endpoint=chain)
+    nobody: Any = None
+    stage = Stage(anvil, Chain.connect(chain), Record.read(Path(record)))
+    return World(stage, Path(folder), nobody, now=now)
+
+
 def _live(
     chain: str,
     record: str,
@@ -57,10 +90,7 @@ def _live(
     moment: str,
     count: int,
 ) -> None:
-    anvil: Any = SimpleNamespace(endpoint=chain)
-    nobody: Any = None
-    stage = Stage(anvil, Chain.connect(chain), Record.read(Path(record)))
-    world = World(stage, Path(folder), nobody, now=now)
+    world = _world(chain, record, folder, now)
     desk = world.add_desk(name, endpoints=[endpoint])
     _die_after(desk, moment, count)
     for _ in range(STEPS):
@@ -75,21 +105,23 @@ def _live(
 
 
 def _die_after(desk: Desk, moment: str, count: int) -> None:
-    passed = 0
-
-    def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
-        def called(*args: Any, **named: Any) -> Any:
-            nonlocal passed
-            value = function(*args, **named)
-            passed += 1
-            if passed == count:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return value
-
-        return called
-
     if moment == "announce":
-        desk.outbox._announce = wrap(desk.lease.announce)
+        desk.outbox._announce = _deadly(desk.lease.announce, count)
         return
     owner: Any = desk.nodes if moment == "send" else desk.journal
-    setattr(owner, moment, wrap(getattr(owner, moment)))
+    setattr(owner, moment, _deadly(getattr(owner, moment), count))
+
+
+def _deadly(function: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """The same, and after so many times there is nobody left."""
+    passed = 0
+
+    def called(*args: Any, **named: Any) -> Any:
+        nonlocal passed
+        value = function(*args, **named)
+        passed += 1
+        if passed == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return value
+
+    return called

@@ -15,7 +15,17 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.world import BLOCK, MARKETS, MINUTE, START, VENUES, World, figure, truth
+from tests.chaos.world import (
+    BLOCK,
+    MARKETS,
+    MINUTE,
+    REPORTERS,
+    START,
+    VENUES,
+    World,
+    figure,
+    truth,
+)
 
 Record = Callable[[str, object], None]
 
@@ -125,8 +135,9 @@ def test_exchanges_down__two_of_four(running: World, record_property: Record) ->
         running.stand_in.fault("gate", "html")
         running.run(minutes=7)
         silent_until = running.now
-    posted, _ = running.open_mailbox().read(None)
-    times = {each.report.observed_at for each in posted}
+    times = {
+        each.report.observed_at for number in range(REPORTERS) for each in running.said(number)
+    }
     assert not any(begun < time <= silent_until for time in times), "something was made up"
     assert figure(running.reporters[0].metrics, "unheard") == 7 * len(MARKETS)
     running.stand_in.mend("binance")

@@ -1,27 +1,33 @@
 """A mailbox that repeats itself, is full of lies and rubbish, full, damaged, gone, or restarted.
 
 Only three of the five reporters are alive, and three make a round: a report that is lost, or that
-something else is taken for, is a round that is lost.
+something else is taken for, is a round that is lost. The password of the fourth, 3, is stolen.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import re
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import tenacity
 
 from perpool.keeper.chain.contracts import Contracts
 from perpool.keeper.mailbox import Mailbox, Message
 from perpool.keeper.mailbox import redis as redis_mailbox
 from perpool.reports import pack_rates, sign_report
+from tests.chaos.disk import Disk
 from tests.chaos.world import BLOCK, MARKETS, MINUTE, QUORUM, START, World, figure, key
 from tests.redis_server import RedisServer
 
@@ -88,14 +94,25 @@ def refused(world: World, reason: str | None = None) -> float:
     return figure(desk.submitter.metrics, "refused_reports", **labels)
 
 
-def insert(world: World, bodies: Sequence[object]) -> None:
-    """Put anything at all into the mailbox's file."""
-    chain_id = world.stage.record.chain_id
+THIEF = 3
+"""The reporter in whose place somebody else writes."""
+
+
+def leave(world: World, reporter: int | str, *lines: bytes | str) -> None:
+    """Put anything at all into the place of a reporter, or of anybody else by his address."""
+    record = world.stage.record
+    name = reporter if isinstance(reporter, str) else key(f"reporter {reporter}").address
+    body = b"\n".join(each if isinstance(each, bytes) else each.encode() for each in lines)
+    row = (record.chain_id, str(record.address("FundingOracle")), name, body)
     with contextlib.closing(sqlite3.connect(world.folder / "mailbox.db")) as database, database:
-        database.executemany(
-            "INSERT INTO message (chain_id, observed_at, body) VALUES (?, ?, ?)",
-            [(chain_id, world.now, body) for body in bodies],
-        )
+        database.execute("INSERT OR REPLACE INTO report VALUES (?, ?, ?, ?)", row)
+
+
+def delays(world: World, since: int) -> set[int]:
+    """Seconds from an observation to the block that has it, of what was observed later."""
+    found = [each for each in world.found() if each.observed_at > since]
+    assert found, "nothing was sent"
+    return {world.stage.chain.block_timestamp(each.block) - each.observed_at for each in found}
 
 
 def finish(world: World, record: Record) -> None:
@@ -111,18 +128,17 @@ def finish(world: World, record: Record) -> None:
 
 @dataclass
 class Repeating:
-    """A mailbox that takes everything three times."""
+    """A mailbox that has everything three times, and what was first in between."""
 
     mailbox: Mailbox
     taken: list[Message] = field(default_factory=list)
 
-    def read(self, after: str | None) -> tuple[list[Message], str | None]:
-        return self.mailbox.read(after)
+    def read(self, reporter: str, seen: str | None = None) -> tuple[list[Message], str | None]:
+        return self.mailbox.read(reporter, seen)
 
-    def post(self, message: Message) -> None:
-        self.taken.append(message)
-        for each in (message, message, self.taken[0]):
-            self.mailbox.post(each)
+    def post(self, messages: Sequence[Message]) -> None:
+        self.taken += messages
+        self.mailbox.post([m for each in messages for m in (each, each, self.taken[0], each)])
 
 
 def test_messages_duplicated(running: World, record_property: Record) -> None:
@@ -143,14 +159,14 @@ def test_messages_old__replayed(running: World, record_property: Record) -> None
     contracts = desk.contracts
     # whole rounds that are valid, and older than what is on chain; some were never submitted
     ages = (2 * HOUR, HOUR // 2, MINUTE)
-    old = [m for age in ages for who in range(QUORUM) for m in signed(contracts, who, START - age)]
-    old += mailbox.read(None)[0]
-    for message in old:
-        mailbox.post(message)
+    old = {
+        who: [m for age in ages for m in signed(contracts, who, START - age)] + running.said(who)
+        for who in (*range(QUORUM), THIEF)
+    }
 
     def replay() -> None:
-        for message in old:
-            mailbox.post(message)
+        for messages in old.values():
+            mailbox.post(messages)
 
     with running.fault(), meddling(running, replay):
         running.run(minutes=4)
@@ -173,14 +189,18 @@ def test_messages_old__replayed(running: World, record_property: Record) -> None
 def test_messages_from_the_future(running: World, record_property: Record) -> None:
     mailbox = running.open_mailbox()
     [desk] = running.desks
-    begun = running.now
     # all clocks were ahead for a moment, and the exchanges wild
     leads = (5 * MINUTE, 6 * MINUTE, 7 * MINUTE, 8 * MINUTE, 24 * HOUR, 2**39)
-    for lead in leads:
+
+    def post() -> None:
         for who in range(QUORUM):
-            for message in signed(desk.contracts, who, begun + lead):
-                mailbox.post(message)
+            reports = [m for lead in leads for m in signed(desk.contracts, who, begun + lead)]
+            mailbox.post(reports)
+
     with running.fault():
+        begun = running.now
+        with meddling(running, post, place=QUORUM):
+            running.step()
         running.run(minutes=10)
     assert refused(running, "from the future") == len(leads) * QUORUM * (1 + len(MARKETS))
     finish(running, record_property)
@@ -190,15 +210,14 @@ def test_messages_malformed(running: World, record_property: Record) -> None:
     [desk] = running.desks
     good = signed(desk.contracts, 0, running.now)[0].to_json()
     parts = json.loads(good)
-    rubbish: list[object] = [
+    rubbish: list[bytes | str] = [
         b"",
         b"\xff\xfe\x00" * 99,
         "null",
         "{}",
         "[" * 5_000,
         "12345678901234567890" * 500,
-        7,
-        1.5,
+        "7",
         good[:-1],
         good + good,
         good.encode("utf-16"),
@@ -217,9 +236,19 @@ def test_messages_malformed(running: World, record_property: Record) -> None:
         json.dumps(parts | {"v": "29"}),
     ]
     steps = 7 * MINUTE // BLOCK
-    with running.fault(), meddling(running, lambda: insert(running, rubbish), place=1):
+
+    def meddle() -> None:
+        leave(running, THIEF, *rubbish, f"{running.now}")
+        leave(running, "nobody", *rubbish)
+        if running.now % MINUTE:
+            # after the others have been heard, who put theirs up again
+            leave(running, 0, *rubbish)
+            leave(running, 1, b"x" * 2**23)
+
+    with running.fault(), meddling(running, meddle):
         running.run(minutes=7)
-    assert desk.mailbox.refused == len(rubbish) * steps
+    assert desk.mailbox.refused == (len(rubbish) + 1) * steps
+    assert running.errors == desk.errors == []
     finish(running, record_property)
 
 
@@ -227,44 +256,85 @@ def test_messages_forged(running: World, record_property: Record) -> None:
     [desk] = running.desks
     contracts = desk.contracts
     panel = running.reporters[0].panel
-    reporters = [key(f"reporter {n}").address for n in range(QUORUM)]
 
-    def forge() -> None:
-        minute = running.now // MINUTE * MINUTE
+    def forged_for(reporter: str, minute: int) -> list[Message]:
         real = [m for n in range(QUORUM) for m in signed(contracts, n, minute - HOUR // 2)]
         by_stranger = signed(contracts, "attacker", minute)
         forged = [
-            # of nobody, and of nobody in the name of each reporter
+            # of nobody, signed for another time, with other values, for another contract or chain
             *by_stranger,
-            *(_in_name(m, reporter) for reporter in reporters for m in by_stranger),
-            # signed for another time, with other values, for another contract, for another chain
             *(replace(m, report=replace(m.report, observed_at=minute)) for m in real),
             *(replace(m, report=replace(m.report, values=_more(m.report.values))) for m in real),
             *signed(contracts, 0, minute, contract=key("attacker").address),
             *signed(contracts, 1, minute, contract=contracts.funding_oracle)[1:],
+            *(replace(m, chain_id=1) for n in range(QUORUM) for m in signed(contracts, n, minute)),
+            *(m for time in (minute + HOUR, 2**39) for m in signed(contracts, "attacker", time)),
         ]
-        others = [
-            replace(m, chain_id=1) for n in range(QUORUM) for m in signed(contracts, n, minute)
-        ]
-        insert(running, [each.to_json() for each in (*forged, *others)])
+        # and what is of somebody else than whose place it is in
+        return [*forged, *(_in_name(each, reporter) for each in forged)]
 
-    # who believed to have signed these would keep silent, until then or each time
-    minutes = [running.now + (n + 1) * MINUTE for n in range(7)]
-    future = [m for time in (*minutes, 2**39) for m in signed(contracts, "attacker", time)]
-    claims = [_in_name(each, reporter) for reporter in reporters for each in future]
-    insert(running, [each.to_json() for each in claims])
+    def forge() -> None:
+        minute = running.now // MINUTE * MINUTE
+        for who in (*range(QUORUM), THIEF):
+            reporter = key(f"reporter {who}").address
+            leave(running, who, *(m.to_json() for m in forged_for(reporter, minute)))
+        leave(
+            running, key("attacker").address, *(m.to_json() for m in signed(contracts, 0, minute))
+        )
+
     with running.fault(), meddling(running, forge):
         running.run(minutes=2)
         for number in range(QUORUM):
             # he forgets what he has signed, and looks it up in the mailbox
-            running.reporters.pop(1)
+            forgetful = running.reporters.pop(1)
+            forgetful.statements.close()
+            for each in running.folder.glob(f"reporter {number}.db*"):
+                each.unlink()
             running.add_reporter(number, panel)
             running.run(minutes=1)
         running.run(minutes=2)
-    for reason in ("bad signature", "unknown reporter", "from the future"):
+    for reason in ("bad signature", "from the future"):
         assert refused(running, reason) > 0
     assert desk.mailbox.refused > 0
     assert running.errors == []
+    finish(running, record_property)
+
+
+def forgeries(contracts: Contracts, reporter: str, minute: int, start: int) -> list[Message]:
+    """As many as a place holds, and no two alike in any place."""
+    genuine = signed(contracts, "attacker", minute)[1]
+    return [
+        replace(genuine, report=replace(genuine.report, reporter=reporter, r=start + n))
+        for n in range(1, FLOOD + 1)
+    ]
+
+
+FLOOD = 1_000
+
+
+def test_messages_flood__in_one_reporters_place_and_under_unknown_names(
+    running: World, record_property: Record
+) -> None:
+    [desk] = running.desks
+    thief = key(f"reporter {THIEF}").address
+    with running.fault():
+        begun = running.now
+        running.run(minutes=4)
+        usual = delays(running, begun)
+
+    def flood() -> None:
+        minute = running.now // MINUTE * MINUTE
+        forged = forgeries(desk.contracts, thief, minute, running.now * FLOOD)
+        leave(running, THIEF, *(each.to_json() for each in forged))
+        for name in range(200):
+            leave(running, f"{running.now} {name}", *(each.to_json() for each in forged[:5]))
+
+    with running.fault(), meddling(running, flood):
+        begun = running.now
+        running.run(minutes=4)
+    assert delays(running, begun) <= usual
+    assert refused(running, "bad signature") == FLOOD * 4 * MINUTE // BLOCK
+    assert running.errors == desk.errors == []
     finish(running, record_property)
 
 
@@ -279,51 +349,15 @@ def _more(values: Sequence[int]) -> tuple[int, ...]:
 # -- the file --
 
 
-class Disk:
-    """The disk under the mailbox. Full means that no connection's file may have another page, so
-    that SQLite itself says SQLITE_FULL."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._connections: list[sqlite3.Connection] = []
-        self._pages = 2**30
-        connect = sqlite3.connect
-
-        def connected(path: Any, *args: Any, **options: Any) -> sqlite3.Connection:
-            connection = connect(path, *args, **options)
-            if str(path).endswith("mailbox.db"):
-                self._connections.append(connection)
-                self._limit(connection)
-            return connection
-
-        monkeypatch.setattr(sqlite3, "connect", connected)
-
-    def fill(self) -> None:
-        self._set(1)  # SQLite makes it what there is
-
-    def free(self) -> None:
-        self._set(2**30)
-
-    def _set(self, pages: int) -> None:
-        self._pages = pages
-        for connection in self._connections:
-            with contextlib.suppress(sqlite3.ProgrammingError):  # it is closed
-                self._limit(connection)
-
-    def _limit(self, connection: sqlite3.Connection) -> None:
-        connection.execute(f"PRAGMA max_page_count = {self._pages}")
-
-
 def test_mailbox_disk_full(
     world: World, record_property: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk = Disk(monkeypatch)
+    disk = Disk(monkeypatch, "mailbox.db")
     start(world)
     with world.fault(outage=True):
         disk.fill()
-        # the last page has room for some more
-        world.run(minutes=1)
         begun = world.now
-        world.run(minutes=6)
+        world.run(minutes=7)
         last = max(each.observed_at for each in world.found())
     assert last <= begun
     assert any("the disk is full" in each for each in world.errors)
@@ -371,20 +405,87 @@ def over_redis(server: RedisServer, world: World) -> World:
     return start(world)
 
 
-def test_redis__rubbish_in_the_stream(
+def place_in(world: World, reporter: int | str) -> str:
+    """The key of a reporter, or of anybody else by his address."""
+    record = world.stage.record
+    name = reporter if isinstance(reporter, str) else key(f"reporter {reporter}").address
+    return f"perpool:{record.chain_id}:{record.address('FundingOracle')}:{name}"
+
+
+def test_redis__rubbish_in_keys(
     over_redis: World, server: RedisServer, record_property: Record
 ) -> None:
     [desk] = over_redis.desks
-    stream = f"perpool:{over_redis.stage.record.chain_id}:reports"
     with server.client() as client, over_redis.fault():
 
         def rubbish() -> None:
-            client.xadd(stream, {"message": b"\xff" * 99})
-            client.xadd(stream, {"else": "{}"})
+            client.set(place_in(over_redis, THIEF), b"\xff" * 99 + str(over_redis.now).encode())
+            client.set(place_in(over_redis, "nobody"), b"\xff" * 99)
+            client.delete(place_in(over_redis, 4))
+            client.rpush(place_in(over_redis, 4), "x")
 
         with meddling(over_redis, rubbish, place=1):
             over_redis.run(minutes=5)
-    assert desk.mailbox.refused == 2 * 5 * MINUTE // BLOCK
+    # the list is there once, and stays
+    assert desk.mailbox.refused == 5 * MINUTE // BLOCK + 1
+    assert over_redis.errors == desk.errors == []
+    finish(over_redis, record_property)
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "keeper.md"
+
+
+def test_redis__flood_by_one_reporters_password(
+    over_redis: World, server: RedisServer, record_property: Record
+) -> None:
+    """As fast as the server takes it, with the rights of the guide: into his own place whatever it
+    holds, and into the others' and any other, where he is refused."""
+    [desk] = over_redis.desks
+    thief = key(f"reporter {THIEF}").address
+    with over_redis.fault():
+        begun = over_redis.now
+        over_redis.run(minutes=4)
+        usual = delays(over_redis, begun)
+    [rights] = re.findall(r"^ACL SETUSER reporter (.*)$", GUIDE.read_text(), re.MULTILINE)
+    oracle = str(over_redis.stage.record.address("FundingOracle"))
+    rights = rights.replace("ORACLE", oracle).replace("REPORTER", thief)
+    with server.client() as admin:
+        admin.execute_command("ACL", "SETUSER", "thief", *rights.replace("PASSWORD", "x").split())
+    minute = over_redis.now
+    bodies = [
+        "\n".join(m.to_json() for m in forgeries(desk.contracts, thief, minute, start * FLOOD))
+        for start in range(1, 31)
+    ]
+    stop, done = threading.Event(), Counter[str]()
+
+    def flood() -> None:
+        client = redis.Redis.from_url(server.url.replace("//", "//thief:x@"))
+        others = [place_in(over_redis, each) for each in (0, 1, 2, 4, "nobody")]
+        for body in itertools.cycle(bodies):
+            if stop.is_set():
+                return
+            client.set(place_in(over_redis, THIEF), body)
+            done["own"] += 1
+            for other in others:
+                try:
+                    client.set(other, body)
+                except redis.exceptions.NoPermissionError:
+                    done["refused"] += 1
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    try:
+        with over_redis.fault():
+            begun = over_redis.now
+            over_redis.run(minutes=4)
+    finally:
+        stop.set()
+        thread.join()
+    assert done["own"] > 100
+    assert done["refused"] == 5 * done["own"]
+    assert delays(over_redis, begun) <= usual
+    # it was read, and of no use
+    assert refused(over_redis, "bad signature") >= FLOOD * 10
     assert over_redis.errors == desk.errors == []
     finish(over_redis, record_property)
 
@@ -441,8 +542,8 @@ def test_redis_restarted__without_its_data(
         server.forget()
         server.start()
 
-    # one report of the minute is gone for good, and the others are too few: the next one's go
-    restarting(over_redis, go, every=3)
+    # who has posted before posts again
+    restarting(over_redis, go, every=1)
     finish(over_redis, record_property)
 
 

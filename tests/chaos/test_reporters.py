@@ -6,7 +6,8 @@ are dead that a round needs every one of the rest.
 
 from __future__ import annotations
 
-from collections import Counter
+import contextlib
+import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,7 +19,19 @@ from perpool.keeper.mailbox import Mailbox, Message
 from perpool.keeper.reporter import Reporter
 from perpool.keeper.sources import Limits, Panel
 from perpool.reports import LARGEST_RATE, pack_rates, sign_report, unpack_rates
-from tests.chaos.world import MARKETS, MINUTE, REPORTERS, World, figure, key, rounds_in
+from tests.chaos.disk import Disk
+from tests.chaos.mortal import REPORTING, report_and_die
+from tests.chaos.world import (
+    MARKETS,
+    MINUTE,
+    REPORTERS,
+    VENUES,
+    TruthfulVenue,
+    World,
+    figure,
+    key,
+    rounds_in,
+)
 
 Record = Callable[[str, object], None]
 SEATS = range(REPORTERS)
@@ -54,12 +67,14 @@ class Dishonest:
     """Of a price in WAD, or a rate in 1e-9 a year."""
     instead: bool
 
-    def read(self, after: str | None) -> tuple[list[Message], str | None]:
-        return self.mailbox.read(after)
+    def read(self, reporter: str, seen: str | None = None) -> tuple[list[Message], str | None]:
+        return self.mailbox.read(reporter, seen)
 
-    def post(self, message: Message) -> None:
-        if not self.instead:
-            self.mailbox.post(message)
+    def post(self, messages: Sequence[Message]) -> None:
+        others = [self._changed(each) for each in messages]
+        self.mailbox.post(others if self.instead else [*messages, *others])
+
+    def _changed(self, message: Message) -> Message:
         report = message.report
         contracts = self.reporter.contracts
         if message.contract == contracts.funding_oracle:
@@ -70,7 +85,7 @@ class Dishonest:
         domain = contracts.domain(message.contract)
         [signer] = self.reporter.signers
         other = sign_report(signer, domain, report.observed_at, report.tokens, values)
-        self.mailbox.post(Message(message.chain_id, message.contract, other))
+        return Message(message.chain_id, message.contract, other)
 
 
 def corrupt(reporter: Reporter, change: Callable[[int], int], *, instead: bool) -> Mailbox:
@@ -141,20 +156,84 @@ def test_reporter_restarts_all_the_time(running: World, record_property: Record)
         running.reporters.pop()
         running.add_reporter(4, panel)
 
+    said: dict[tuple[str, int], set[Message]] = {}
+
+    def look() -> None:
+        for each in running.said(4):
+            said.setdefault((each.contract, each.report.observed_at), set()).add(each)
+
     with running.fault():
         begun = running.now
         running.reporters = alive[2:]
-        running.before_tick.append(restart)
+        running.before_tick += [look, restart]
         running.run(minutes=7)
     running.before_tick.clear()
     assert {4} <= set.intersection(*taking_part(running, begun))
-    messages, _ = running.open_mailbox().read(None)
-    reports = Counter(
-        (each.contract, each.report.reporter, each.report.observed_at) for each in messages
-    )
-    assert max(reports.values()) == 1, "signed twice for a time"
+    assert {len(each) for each in said.values()} == {1}, "signed twice for a time"
+    assert len(said) >= 7 * (1 + len(MARKETS))
     running.reporters += alive[:2]
     finish(running, record_property)
+
+
+@pytest.mark.parametrize("moment", REPORTING)
+def test_reporter_killed__and_the_mailbox_is_emptied(
+    running: World, record_property: Record, moment: str
+) -> None:
+    """He starts again within the minute, and sees something else: he says what he said before."""
+    running.reporters.pop()
+    fewer = Panel([TruthfulVenue(each, running.clock) for each in VENUES[1:]], clock=running.clock)
+    [desk] = running.desks
+
+    def newest(number: int) -> list[Message]:
+        return [m for m in running.said(number) if m.report.observed_at == running.now]
+
+    with running.fault(without=VENUES[:1]):
+        assert running.now % MINUTE == 0
+        running.mine(MINUTE)
+        report_and_die(running, 4, moment)
+        before = newest(4)
+        assert bool(before) == (moment == "post")
+        with contextlib.closing(sqlite3.connect(running.folder / "mailbox.db")) as file, file:
+            file.execute("DELETE FROM report")
+        running.reporters[0].tick(running.now)
+        reborn = running.add_reporter(4, fewer)
+        reborn.tick(running.now)
+        # as another does who hears all exchanges
+        assert [m.report.values for m in newest(4)] == [m.report.values for m in newest(0)]
+        assert not before or newest(4) == before
+        for each in (running.reporters[0], reborn):
+            each.tick(running.now + MINUTE)
+        running.mine(MINUTE)
+        assert [m.report.values for m in newest(4)] != [m.report.values for m in newest(0)]
+        running.run(minutes=1)
+        reborn.panel = running.reporters[0].panel
+        running.run(minutes=1)
+    assert figure(desk.submitter.metrics, "equivocations") == 0
+    running.finish(record_property, exact=False)
+    nothing_refused(running)
+
+
+def test_reporter_with_a_full_disk(
+    world: World, record_property: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What he cannot write down he does not sign; the others go on."""
+    disk = Disk(monkeypatch, "reporter 0.db")
+    world.add_reporters(world.plain_panel())
+    world.add_desk()
+    world.run(minutes=2)
+    lame = world.reporters[0]
+    with world.fault():
+        disk.fill()
+        begun = world.now
+        signed = figure(lame.metrics, "signed")
+        world.run(minutes=7)
+    assert figure(lame.metrics, "signed") == signed
+    assert taking_part(world, begun)[1:] == [{1, 2, 3, 4}] * (len(taking_part(world, begun)) - 1)
+    assert world.errors
+    assert all("reporter 0.db: the disk is full" in each for each in world.errors)
+    disk.free()
+    world.errors.clear()
+    finish(world, record_property)
 
 
 # -- dishonest --
@@ -172,7 +251,9 @@ def test_reporter_equivocates(running: World, record_property: Record) -> None:
         running.run(minutes=7)
     assert taking_part(running, begun) == [{1, 2, 3}] * len(taking_part(running, begun))
     name = key("reporter 0").address
-    assert figure(metrics, "equivocations", reporter=name) == 7 * (1 + len(MARKETS))
+    assert figure(metrics, "equivocations", reporter=name) == 9 * (1 + len(MARKETS)), (
+        "of each minute, and of the two before, which he says again"
+    )
     assert figure(metrics, "equivocations") == figure(metrics, "equivocations", reporter=name)
     traitor.mailbox = honest
     running.reporters.append(dead)

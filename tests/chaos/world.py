@@ -35,13 +35,14 @@ from perpool.chain import Chain, Contract
 from perpool.deployment import ChainSender, Deployment, Record, parse_config
 from perpool.keeper.chain.contracts import Contracts, function
 from perpool.keeper.chain.nodes import Nodes
-from perpool.keeper.mailbox import Lease, Mailbox, open_lease, open_mailbox
+from perpool.keeper.mailbox import Lease, Mailbox, Message, open_lease, open_mailbox
 from perpool.keeper.mailbox.sqlite import SqliteLease
 from perpool.keeper.model import Funding, Policy, Reading
 from perpool.keeper.operation.metrics import PREFIX, Metrics
 from perpool.keeper.reporter import Reporter
 from perpool.keeper.signing import KeyAccount
 from perpool.keeper.sources import ExchangeVenue, Panel
+from perpool.keeper.statements import Statements
 from perpool.keeper.submitter import Submitter
 from perpool.keeper.transactions.fees import GWEI, FeePolicy
 from perpool.keeper.transactions.journal import Journal
@@ -330,7 +331,8 @@ class World:
     def open_mailbox(self) -> Mailbox:
         """One end of the mailbox that everybody shares."""
         url = self.mailbox_url or f"sqlite://{self.folder / 'mailbox.db'}"
-        return open_mailbox(url, self.stage.record.chain_id)
+        record = self.stage.record
+        return open_mailbox(url, record.chain_id, str(record.address("FundingOracle")))
 
     def open_lease(self, holder: str) -> Lease:
         """The lease; in SQLite the world's clock is that of the machine."""
@@ -338,6 +340,10 @@ class World:
             return open_lease(self.mailbox_url, "chaos", holder, LEASE)
         path = str(self.folder / "mailbox.db")
         return SqliteLease(path, "chaos", holder, LEASE, clock=lambda: self.now * 1_000)
+
+    def said(self, number: int) -> list[Message]:
+        """What the mailbox has of the reporter of a seat."""
+        return self.open_mailbox().read(key(f"reporter {number}").address)[0]
 
     # -- people --
 
@@ -362,12 +368,14 @@ class World:
         """The reporter of a seat."""
         nodes = Nodes([self.stage.anvil.endpoint], self.stage.record.chain_id, log=_QUIET)
         mailbox = self.open_mailbox()
-        self._closing += [nodes.close, mailbox.close]
+        statements = Statements(self.folder / f"reporter {number}.db", "chaos")
+        self._closing += [nodes.close, mailbox.close, statements.close]
         reporter = Reporter(
             Contracts.of_record(nodes, self.stage.record),
             panel,
             [key(f"reporter {number}")],
             mailbox,
+            statements,
             min_venues=MIN_VENUES,
             log=_QUIET,
         )

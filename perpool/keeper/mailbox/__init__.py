@@ -1,33 +1,35 @@
-"""Signed reports on their way to a submitter, and the lease that makes one submitter active.
+"""What each reporter says now, for whoever submits, and the lease that makes one submitter active.
 
-    mailbox = open_mailbox("sqlite:///var/lib/perpool/mailbox.db", chain_id)
-    mailbox.post(Message(chain_id, oracle, report))
-    messages, position = mailbox.read(None)          # from the oldest that is kept
-    messages, position = mailbox.read(position)      # what came since
+    mailbox = open_mailbox("sqlite:///var/lib/perpool/mailbox.db", chain_id, oracle)
+    mailbox.post([Message(chain_id, oracle, report), ...])   # in place of what he said before
+    messages, mark = mailbox.read(reporter)
+    messages, mark = mailbox.read(reporter, mark)            # [] where it is the same still
 
     lease = open_lease("redis://10.0.0.5:6379/0", "31337/funding", "host-a", timedelta(seconds=30))
     if lease.hold():                                 # again well before the time is over
         lease.announce(in_flight)
 
 SQLite (`sqlite`) serves the processes of one machine, Redis (`redis`) those of several; the URL
-chooses. A mailbox is a place to leave things, not an authority: whoever can write to it may post
-anything, so signatures are the reader's to check. What it promises is order, bounds on what one
-message costs a reader, and that nothing posted after a position is left out, unless more than
-`KEPT` newer messages have pushed it out.
+chooses. A mailbox is a place to leave things, not an authority: signatures are the reader's to
+check. Each reporter has a place of his own in it, for his reports of the newest two times and
+nothing else. So there is nothing to flood: whatever is put into one place, by its reporter or by
+whoever has his password, the others' reports are where they were, and what a reader has to look at
+is bounded.
 
-A message may be delivered more than once: it was posted twice (a retry whose first answer was lost
-does that), or the store lost its data and the reader starts over. That is harmless, as a round
-takes one report of a reporter. Two reports of one reporter on the same subject with different
-values are two messages, and both are delivered: finding an equivocator takes both.
+What a reporter said before that is gone, and not needed: a round is made of the newest, and a
+submitter looks several times between two observations. A mailbox that has lost its data is whole
+again as soon as every reporter has posted again, which he does every few seconds.
 
 Every error is a MailboxError with what to do about it; passwords in a URL appear in none.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -45,17 +47,16 @@ __all__ = [
     "Mailbox",
     "MailboxError",
     "Message",
-    "everything",
     "open_lease",
     "open_mailbox",
 ]
 
 LONGEST_MESSAGE = 16_384
 """Bytes of JSON; the largest report, 64 tokens and 64 values, takes under 8,000."""
-KEPT = 100_000
-"""Messages that a mailbox keeps at most, the newest."""
-READ_LIMIT = 10_000
-"""Messages that one `read` gives at most."""
+MOST_MESSAGES = 4_000
+"""Of one reporter: those of two times, for far more markets than there are."""
+LONGEST_BODY = 2**22
+"""Bytes of all his messages, with what separates them."""
 LONGEST_NOTE = 2**20
 """Bytes of an announcement."""
 
@@ -171,47 +172,69 @@ class Message:
 
 
 class Mailbox(Protocol):
-    """Where reporters of one chain leave messages. Several threads may use one object."""
+    """Where the reporters of one deployment leave messages. Several threads may use one object."""
 
     @property
     def refused(self) -> int:
-        """Entries that this object has skipped as malformed, or as of another chain."""
+        """Messages that this object has skipped as malformed, of another chain, or of somebody
+        else than whose place they were in."""
 
-    def post(self, message: Message) -> None:
-        """Append a message. Raises MailboxError."""
+    def post(self, messages: Sequence[Message]) -> None:
+        """Have a reporter say this, all of it or nothing, in place of what he said before.
 
-    def read(self, after: str | None) -> tuple[list[Message], str | None]:
-        """What was posted since `after` (None: ever), oldest first, and the position behind it.
-
-        At most `READ_LIMIT` at once; the next read goes on from there. A position stays good
-        across restarts of anybody. One that the store does not know, because it is not the store
-        that gave it or has lost its data since, is as None. Raises MailboxError.
+        Nothing is written where it is there already. Raises MailboxError, also where messages are
+        of several reporters, or too many.
         """
 
-    def prune(self, before: int) -> None:
-        """Forget messages observed before `before`, unix seconds.
+    def read(self, reporter: str, seen: str | None = None) -> tuple[list[Message], str | None]:
+        """What a reporter says, in the order of posting, and a mark of it; None of nothing.
 
-        Malformed ones go with their neighbours, and some old ones may stay for a while. Raises
-        MailboxError.
+        Nothing is given where the mark is still `seen`. Raises MailboxError.
         """
 
     def close(self) -> None:
         """Let go of the connection; used again, it makes another."""
 
 
-def everything(mailbox: Mailbox) -> Iterator[Message]:
-    """What is kept in a mailbox, oldest first, and what comes meanwhile.
+def pack(messages: Sequence[Message], chain_id: int) -> tuple[str, bytes]:
+    """Whose messages these are, and the lines of JSON that a mailbox keeps for him.
 
-    It ends, whatever is posted and however fast. Raises MailboxError.
+    Raises MailboxError where `unpack` would not give them back.
     """
-    position = None
-    for _ in range(2 * KEPT // READ_LIMIT):
-        before = position
-        # a page of what is malformed has no messages, and is not the last
-        messages, position = mailbox.read(before)
-        yield from messages
-        if position == before:
-            return
+    reporters = {each.report.reporter for each in messages}
+    if len(reporters) != 1:
+        raise MailboxError(f"of {len(reporters)} reporters: post those of one at a time")
+    body = "\n".join(each.on_chain(chain_id).to_json() for each in messages).encode()
+    if len(messages) > MOST_MESSAGES or len(body) > LONGEST_BODY:
+        raise MailboxError(
+            f"{len(messages)} messages of {len(body)} bytes are too many: a mailbox takes "
+            f"{MOST_MESSAGES} of {LONGEST_BODY}"
+        )
+    return reporters.pop(), body
+
+
+def unpack(body: bytes, reporter: str, chain_id: int) -> tuple[list[Message], int]:
+    """The messages of a reporter in what a mailbox has for him, and how many lines are none.
+
+    Of a body that is too long there are none at all.
+    """
+    if not body:
+        return [], 0
+    if len(body) > LONGEST_BODY:
+        return [], 1
+    messages = []
+    lines = body.split(b"\n", MOST_MESSAGES)
+    for line in lines[:MOST_MESSAGES]:
+        with contextlib.suppress(MailboxError):
+            message = Message.from_json(line, chain_id)
+            if message.report.reporter == reporter:
+                messages.append(message)
+    return messages, len(lines) - len(messages)
+
+
+def mark_of(body: bytes) -> str | None:
+    """What tells a body from another."""
+    return hashlib.sha256(body).hexdigest() if body else None
 
 
 # -- leases --
@@ -258,8 +281,8 @@ class Lease(Protocol):
 # -- by URL --
 
 
-def open_mailbox(url: str, chain_id: int) -> Mailbox:
-    """The mailbox of a chain at `url`.
+def open_mailbox(url: str, chain_id: int, oracle: str) -> Mailbox:
+    """The mailbox at `url` of a deployment: that of a funding oracle, by its address, on a chain.
 
     "sqlite:///var/lib/perpool/mailbox.db" or a path: a file on a local disk. What follows
     "sqlite://" is the path, so a relative one has two slashes. "sqlite://" alone is in memory, of
@@ -274,10 +297,10 @@ def open_mailbox(url: str, chain_id: int) -> Mailbox:
     if (path := _sqlite_path(url)) is not None:
         from perpool.keeper.mailbox.sqlite import SqliteMailbox
 
-        return SqliteMailbox(path, chain_id)
+        return SqliteMailbox(path, chain_id, oracle)
     from perpool.keeper.mailbox.redis import RedisMailbox
 
-    return RedisMailbox(url, chain_id)
+    return RedisMailbox(url, chain_id, oracle)
 
 
 def open_lease(url: str, name: str, holder: str, ttl: timedelta) -> Lease:

@@ -1,8 +1,7 @@
 """Mailbox and lease in Redis, for processes on several machines.
 
-Needs Redis 5 or later. Settings of the server that matter: `appendonly yes` keeps messages across
-a restart (else a round may have to be posted again by the next), `maxmemory-policy noeviction`,
-and `proto-max-bulk-len 1mb`, which bounds what one entry by a hostile poster can cost a reader.
+Settings of the server that matter: `maxmemory-policy noeviction`, and `proto-max-bulk-len 4mb`,
+which bounds the memory that a reporter's key can take. What a restart loses is put up again.
 
 What is transient (no connection, no answer, still loading) is tried again for `RETRY_SECONDS`;
 then it is a MailboxError, and the next use connects anew. A call ends within some 8 seconds.
@@ -14,13 +13,12 @@ import contextlib
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qs, urlsplit
 
 import redis
-import structlog
 import tenacity
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
@@ -29,25 +27,23 @@ from redis.lock import Lock
 from redis.retry import Retry
 
 from perpool.keeper.mailbox import (
-    KEPT,
-    READ_LIMIT,
+    LONGEST_BODY,
     LeaseLost,
     LeaseState,
     MailboxError,
     Message,
     check_note,
+    mark_of,
+    pack,
+    unpack,
 )
 
 RETRY_SECONDS = 3.0
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 2.0
-PAGE = 500
-"""Entries in one answer."""
 
-_LOG = structlog.get_logger("perpool.keeper.mailbox")
-_LAST_ID = (2**64 - 1, 2**64 - 1)
-_EXHAUSTED = ("exhausted the last possible ID", "smaller than the target stream top item")
-"""What servers say to a post behind the last possible id."""
+_NO_STRING = b"?"
+"""For what is there in place of reports, and malformed as it is."""
 
 _DEFAULTS: dict[str, Any] = {
     "socket_connect_timeout": CONNECT_SECONDS,
@@ -150,29 +146,30 @@ def _advice(error: Exception) -> str:
 
 
 class RedisMailbox:
-    """A `Mailbox` in a stream. A position is the stream's origin, a random name, and an entry's id.
+    """A `Mailbox` as keys, "perpool:CHAIN:ORACLE:REPORTER", one for each reporter.
 
-    The origin is a key of its own: data that is gone took it along, so that the reader who makes
-    another starts over. A server that comes back with older data (its last snapshot) still has
-    the origin; its stream then ends before the position, which makes a reader start over too.
+    So the server's rights of users are those of reporters: each may write to the one key that is
+    his, and whatever he does to it, the others' reports are where they were.
     """
 
-    def __init__(self, url: str, chain_id: int) -> None:
+    def __init__(self, url: str, chain_id: int, oracle: str) -> None:
         self.chain_id = chain_id
+        self.oracle = oracle
         self.refused = 0
         self._server = Server(url)
         self._client = self._server.client
-        self._stream = f"perpool:{chain_id}:reports"
-        self._origin = f"perpool:{chain_id}:origin"
 
-    def post(self, message: Message) -> None:
-        self._server.ask(self._post, message.on_chain(self.chain_id).to_json())
+    def post(self, messages: Sequence[Message]) -> None:
+        self._server.ask(self._post, *pack(messages, self.chain_id))
 
-    def read(self, after: str | None) -> tuple[list[Message], str | None]:
-        return self._server.ask(self._read, after)
-
-    def prune(self, before: int) -> None:
-        self._server.ask(self._prune, before)
+    def read(self, reporter: str, seen: str | None = None) -> tuple[list[Message], str | None]:
+        body = self._server.ask(self._body, reporter)
+        mark = mark_of(body)
+        if mark == seen:
+            return [], mark
+        messages, refused = unpack(body, reporter, self.chain_id)
+        self.refused += refused
+        return messages, mark
 
     def close(self) -> None:
         self._server.close()
@@ -180,101 +177,21 @@ class RedisMailbox:
     def __repr__(self) -> str:
         return f"<RedisMailbox {self._server.place}, chain {self.chain_id}>"
 
-    def _post(self, text: str) -> None:
+    def _key(self, reporter: str) -> str:
+        return f"perpool:{self.chain_id}:{self.oracle}:{reporter}"
+
+    def _post(self, reporter: str, body: bytes) -> None:
+        if self._body(reporter) != body:
+            self._client.set(self._key(reporter), body)
+
+    def _body(self, reporter: str) -> bytes:
         try:
-            self._append(text)
+            return cast(bytes, self._client.getrange(self._key(reporter), 0, LONGEST_BODY))
         except ResponseError as error:
-            if not any(each in str(error) for each in _EXHAUSTED):
+            if not str(error).startswith("WRONGTYPE"):
                 raise
-            self._start_over()
-            self._append(text)
-
-    def _append(self, text: str) -> None:
-        self._client.xadd(self._stream, {"message": text}, maxlen=KEPT, approximate=True)
-
-    def _start_over(self) -> None:
-        """Somebody has posted under the last possible id, and nothing can follow: make room."""
-
-        def delete(pipe: Any) -> None:
-            answer = pipe.xinfo_stream(self._stream)
-            pipe.multi()
-            # unless another has done so already
-            if _order(answer["last-generated-id"].decode()) == _LAST_ID:
-                pipe.delete(self._stream, self._origin)
-
-        with contextlib.suppress(ResponseError):  # no such key any more
-            self._client.transaction(delete, self._stream)
-            _LOG.error("mailbox started over", reason="somebody used up its ids")
-
-    def _read(self, after: str | None) -> tuple[list[Message], str | None]:
-        origin = self._current_origin()
-        since = self._entry_id(origin, after)
-        messages: list[Message] = []
-        refused = 0
-        while len(messages) + refused < READ_LIMIT:
-            answer: Any = self._client.xread({self._stream: since}, count=PAGE)
-            if not answer:
-                break
-            [[_, entries]] = answer
-            for _, fields in entries:
-                try:
-                    messages.append(self._message(fields))
-                except MailboxError:
-                    refused += 1
-            since = entries[-1][0].decode()
-            after = f"{origin}/{since}"
-        self.refused += refused
-        return messages, after
-
-    def _prune(self, before: int) -> None:
-        # entries are nearly in the order of their times: what follows a page with a newer one stays
-        while True:
-            page: Any = self._client.xrange(self._stream, count=PAGE)
-            old = [entry_id for entry_id, fields in page if self._observed_at(fields) < before]
-            if old:
-                self._client.xdel(self._stream, *old)
-            if not old or len(old) < len(page):
-                return
-
-    def _message(self, fields: dict[bytes, bytes]) -> Message:
-        return Message.from_json(fields.get(b"message", b""), self.chain_id)
-
-    def _observed_at(self, fields: dict[bytes, bytes]) -> int:
-        try:
-            return self._message(fields).report.observed_at
-        except MailboxError:
-            return -1
-
-    def _current_origin(self) -> str:
-        """Empty where there is none and the server takes none: full, or we may only read."""
-        origin = cast(bytes | None, self._client.get(self._origin))
-        if origin is None:
-            with contextlib.suppress(ResponseError):
-                self._client.set(self._origin, uuid.uuid4().hex, nx=True)
-            origin = cast(bytes, self._client.get(self._origin) or b"")
-        return origin.decode(errors="replace")
-
-    def _entry_id(self, origin: str, position: str | None) -> str:
-        """The entry to read on from: the first unless the position is of this stream."""
-        of, _, entry_id = (position or "").partition("/")
-        wanted = _order(entry_id)
-        if of == origin and wanted is not None and wanted <= (_order(self._newest_id()) or (0, 0)):
-            return entry_id
-        return "0-0"
-
-    def _newest_id(self) -> str:
-        """Of the newest entry there ever was in this stream."""
-        try:
-            answer: Any = self._client.xinfo_stream(self._stream)
-        except ResponseError:
-            return ""  # no such key
-        return cast(bytes, answer["last-generated-id"]).decode()
-
-
-def _order(entry_id: str) -> tuple[int, int] | None:
-    """An entry's id as two numbers of 64 bits; None where it is none."""
-    parts = re.fullmatch(r"([0-9]{1,20})-([0-9]{1,20})", entry_id)
-    return (int(parts[1]), int(parts[2])) if parts else None
+            # somebody has made something else of it, which is the reporter's own affair
+            return _NO_STRING
 
 
 # -- lease --

@@ -61,6 +61,7 @@ from perpool.keeper.sources import (
     history_panel,
     synthetic_panel,
 )
+from perpool.keeper.statements import Statements
 from perpool.keeper.submitter import IDLE_SECONDS, Submitter
 from perpool.keeper.transactions.fees import FeePolicy
 from perpool.keeper.transactions.journal import Intent, Journal
@@ -68,7 +69,8 @@ from perpool.keeper.transactions.outbox import Outbox, identity
 
 JOURNAL = "journal.db"
 ACCOUNTS = "accounts.db"
-"""Files in the state folder, of all lanes and of the liquidator."""
+STATEMENTS = "statements.db"
+"""Files in the state folder: of all lanes, of the liquidator, of the reporter."""
 HEAD_AGE = timedelta(minutes=15)
 """A chain whose newest block is older stands still, or all nodes are behind."""
 WATCH_EVERY = timedelta(seconds=30)
@@ -120,7 +122,8 @@ class Place:
 
     def mailbox(self) -> Mailbox:
         """The mailbox. Raises MailboxError."""
-        found = open_mailbox(self.config.mailbox_url, self.record.chain_id)
+        oracle = self.contracts.funding_oracle
+        found = open_mailbox(self.config.mailbox_url, self.record.chain_id, oracle)
         self.closing.callback(found.close)
         return found
 
@@ -381,7 +384,11 @@ def build(place: Place, accounts: Accounts, *, dry_run: bool = False) -> Keeper:
     mailbox = place.mailbox() if needs_mailbox else None
     if config.reporter is not None:
         assert mailbox is not None
-        reporter = _reporter(place, config.reporter, accounts["reporter"], mailbox)
+        # a dry run signs nothing
+        path = None if dry_run else config.state_folder / STATEMENTS
+        statements = Statements(path, place.lease_name)
+        place.closing.callback(statements.close)
+        reporter = _reporter(place, config.reporter, accounts["reporter"], mailbox, statements)
         duties.append(Duty(Rehearsal(reporter) if dry_run else reporter, REPORTER_EVERY))
     if config.submitter is not None:
         assert mailbox is not None
@@ -445,7 +452,11 @@ def build(place: Place, accounts: Accounts, *, dry_run: bool = False) -> Keeper:
 
 
 def _reporter(
-    place: Place, section: ReporterSection, accounts: list[Account], mailbox: Mailbox
+    place: Place,
+    section: ReporterSection,
+    accounts: list[Account],
+    mailbox: Mailbox,
+    statements: Statements,
 ) -> Reporter:
     panel = build_panel(section, list(place.contracts.markets), place.clock)
     place.closing.callback(panel.close)
@@ -454,6 +465,7 @@ def _reporter(
         panel,
         accounts,
         mailbox,
+        statements,
         min_venues=section.least_venues,
         cadence=section.cadence,
         metrics=place.metrics,

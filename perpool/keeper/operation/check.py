@@ -274,10 +274,10 @@ class _Check:
         make_folder(self.config.state_folder)
         with (
             self.waiting("asking the mailbox"),
-            # one that can be reached answers for any chain
-            closing(open_mailbox(self.config.mailbox_url, chain_id or 1)) as mailbox,
+            # one that can be reached answers for any deployment, and of anybody
+            closing(open_mailbox(self.config.mailbox_url, chain_id or 1, "")) as mailbox,
         ):
-            mailbox.read(None)
+            mailbox.read("")
         yield fine("the mailbox can be read")
 
     def _state(self, place: Place) -> Findings:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from perpool.chain import ChainError
 from perpool.keeper.chain.contracts import KeeperError
-from perpool.keeper.mailbox import MailboxError, Message, everything
+from perpool.keeper.mailbox import MailboxError, Message
 from perpool.keeper.model import MarketState, Policy, Seats
 from perpool.keeper.operation import status
 from perpool.keeper.operation.assembly import Place, system_clock
@@ -183,9 +183,9 @@ class _Survey:
         contracts, mailbox, until = self.place.contracts, self.place.mailbox(), self.now + SKEW
         seats = contracts.seats(self.now)
         oracle = seats[contracts.funding_oracle]
-        # twice, because all that is in it may be more than fits in memory
-        newest = newest_signed(everything(mailbox), seats, oracle.reporters, until)
-        apart = newest_spreads(everything(mailbox), seats, self.place.record.chain_id, until)
+        messages = [m for each in oracle.reporters for m in mailbox.read(each)[0]]
+        newest = newest_signed(messages, seats, oracle.reporters, until)
+        apart = newest_spreads(messages, seats, self.place.record.chain_id, until)
         reporters = (status.Reporter(each, newest.get(each)) for each in oracle.reporters)
         return Reports(oracle.quorum, tuple(reporters), apart)
 

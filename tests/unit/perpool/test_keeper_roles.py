@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -30,8 +31,9 @@ from perpool.keeper.model import (
 )
 from perpool.keeper.operation.metrics import REFUSED
 from perpool.keeper.replay import EvmOutbox, EvmReader, deploy_oracle, reporter_keys, token_of
-from perpool.keeper.reporter import CLAIMS, Reporter
+from perpool.keeper.reporter import Reporter
 from perpool.keeper.signing import SignerError
+from perpool.keeper.statements import Statements, StatementsError
 from perpool.keeper.submitter import Outcome, Submitter
 from perpool.keeper.transactions.journal import Intent, JournalError, Parcel
 from perpool.reports import Signature, ordered, sign_report, unpack_rates
@@ -81,14 +83,17 @@ class Setting:
     keys: list[LocalAccount]
     panel: SaidVenues
     mailbox: Mailbox
+    statements: Statements
 
     def reporter(self, *keys: int, min_venues: int = 3) -> Reporter:
+        """In a process of its own, with what is on disk."""
         signers = [self.keys[each] for each in keys]
         return Reporter(
             self.contracts,
             self.panel,  # type: ignore[arg-type]
             signers,
             self.mailbox,
+            self.statements,
             min_venues=min_venues,
         )
 
@@ -96,7 +101,8 @@ class Setting:
         return Submitter(self.contracts, self.mailbox, outbox or EvmOutbox(self.evm))  # type: ignore[arg-type]
 
     def posted(self) -> list[Message]:
-        return self.mailbox.read(None)[0]
+        """What the reporters say now."""
+        return [m for each in self.keys for m in self.mailbox.read(each.address)[0]]
 
     def warp(self, time: int) -> None:
         self.evm.warp(time - self.evm.timestamp)
@@ -114,10 +120,12 @@ def setting() -> Iterator[Setting]:
         "ADA": MarketAddresses(TOKENS["ADA"], price_feed=feed.address),
     }
     contracts = Contracts(EvmReader(evm), oracle.address, markets)
-    mailbox = open_mailbox("sqlite://", evm.chain_id)
+    mailbox = open_mailbox("sqlite://", evm.chain_id, oracle.address)
+    statements = Statements(None, "test")
     evm.warp(NOW + 60 - evm.timestamp)
-    yield Setting(evm, oracle, feed, contracts, keys, SaidVenues(), mailbox)
+    yield Setting(evm, oracle, feed, contracts, keys, SaidVenues(), mailbox, statements)
     mailbox.close()
+    statements.close()
 
 
 # -- reporter --
@@ -144,14 +152,115 @@ def test_reporter__once_a_minute(setting: Setting) -> None:
     assert setting.panel.asked == [NOW + 60, NOW + 120]
 
 
-def test_reporter__a_restart_does_not_sign_the_same_time_again(setting: Setting) -> None:
+def test_reporter__the_newest_two_times_are_posted(setting: Setting) -> None:
+    reporter = setting.reporter(0)
+    for minute in (1, 2, 3):
+        reporter.tick(NOW + minute * 60)
+    assert [each.report.observed_at for each in setting.posted()] == [NOW + 180] * 2 + [
+        NOW + 120
+    ] * 2
+
+
+def test_reporter__a_restart_does_not_sign_something_else(setting: Setting) -> None:
     setting.reporter(0).tick(NOW + 60)
+    before = setting.posted()
     setting.panel.says["ADA"]["b"] = ("0.0009", "2")
     setting.reporter(0).tick(NOW + 70)
-    assert len(setting.posted()) == 2
-    setting.reporter(0, 1).tick(NOW + 70)
+    assert setting.posted() == before
+    # nor where the mailbox has lost what he said
+    empty(setting)
+    with capture_logs() as logs:
+        setting.reporter(0).tick(NOW + 80)
+    assert setting.posted() == before
+    assert [each["event"] for each in logs] == ["reported before"]
+    assert setting.panel.asked == [NOW + 60]
+    # another has not said anything yet
+    setting.reporter(0, 1).tick(NOW + 90)
+    assert setting.posted()[:2] == before
+    assert unpack_rates(setting.posted()[2].report.values, 2) != unpack_rates(
+        before[0].report.values, 2
+    )
+
+
+def test_reporter__a_restart_without_the_file_goes_by_the_mailbox(setting: Setting) -> None:
+    setting.reporter(0).tick(NOW + 60)
+    before = setting.posted()
+    setting.panel.says["ADA"]["b"] = ("0.0009", "2")
+    setting.statements = Statements(None, "test")
+    setting.reporter(0).tick(NOW + 70)
+    assert setting.posted() == before
+    # it is in the new file too
+    empty(setting)
+    setting.reporter(0).tick(NOW + 80)
+    assert setting.posted() == before
+
+
+def test_reporter__two_processes_with_one_file_say_the_same(setting: Setting) -> None:
+    first, second = setting.reporter(0), setting.reporter(0)
+    first.observe(NOW + 60)
+    of = setting.statements.of
+
+    def overtaken(reporter: str, observed_at: int) -> object:
+        """The other writes between his look and his writing."""
+        said = of(reporter, observed_at)
+        setting.statements.of = of  # type: ignore[method-assign]
+        setting.panel.says["ADA"]["b"] = ("0.0009", "2")
+        second.tick(NOW + 60)
+        setting.panel.says["ADA"]["b"] = ("0.0002", "1.6")
+        return said
+
+    setting.statements.of = overtaken  # type: ignore[method-assign, assignment]
+    first.tick(NOW + 60)
+    assert first.values != second.values
+    [ours], [theirs] = (list(each._posts.values()) for each in (first, second))
+    assert ours == theirs
+
+
+def test_reporter__what_cannot_be_written_down_is_not_signed(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    setting.statements = Statements(tmp_path / "statements.db", "test")
+    reporter = setting.reporter(0)
+    reporter.tick(NOW + 60)
+    before = setting.posted()
+    with setting.statements._database.transaction() as database:
+        database.execute("CREATE TRIGGER full BEFORE INSERT ON statement BEGIN SELECT x(); END")
+    monkeypatch.setattr("perpool.keeper.reporter.sign_report", None)
+    with pytest.raises(StatementsError, match=r"statements.db: .*"):
+        reporter.tick(NOW + 120)
+    monkeypatch.undo()
+    assert setting.posted() == before
+    with setting.statements._database.transaction() as database:
+        database.execute("DROP TRIGGER full")
+    reporter.tick(NOW + 130)
     assert len(setting.posted()) == 4
-    assert {each.report.reporter for each in setting.posted()[2:]} == {setting.keys[1].address}
+
+
+def empty(setting: Setting) -> None:
+    """Have the mailbox lose everything."""
+    with cast(SqliteMailbox, setting.mailbox)._database.transaction() as database:
+        database.execute("DELETE FROM report")
+
+
+def leave(setting: Setting, reporter: int, *lines: str) -> None:
+    """Put anything at all into a reporter's place."""
+    mailbox = cast(SqliteMailbox, setting.mailbox)
+    address = setting.keys[reporter].address
+    key = (mailbox.chain_id, mailbox.oracle, address, "\n".join(lines).encode())
+    with mailbox._database.transaction() as database:
+        database.execute("INSERT OR REPLACE INTO report VALUES (?, ?, ?, ?)", key)
+
+
+def test_reporter__puts_up_again_what_is_gone(setting: Setting) -> None:
+    reporter = setting.reporter(0, 1)
+    reporter.tick(NOW + 60)
+    before = setting.posted()
+    for lose in (lambda: empty(setting), lambda: leave(setting, 0, "rubbish")):
+        lose()
+        assert setting.posted() != before
+        reporter.tick(NOW + 62)
+        assert setting.posted() == before
+    assert setting.panel.asked == [NOW + 60]
 
 
 def test_reporter__a_market_too_few_venues_know_of_is_left_open(setting: Setting) -> None:
@@ -191,7 +300,7 @@ def test_reporter__nothing_made_up(setting: Setting) -> None:
 
 def test_reporter__mailbox_down_signs_nothing(setting: Setting) -> None:
     class Down:
-        def read(self, after: str | None) -> None:
+        def read(self, reporter: str, seen: str | None = None) -> None:
             raise MailboxError("down")
 
     reporter = setting.reporter(0)
@@ -202,25 +311,25 @@ def test_reporter__mailbox_down_signs_nothing(setting: Setting) -> None:
 
 
 class Failing:
-    """A mailbox that takes so many messages, and then no more."""
+    """A mailbox that takes so many posts, and then no more."""
 
     def __init__(self, mailbox: Mailbox, taken: int) -> None:
         self.mailbox = mailbox
         self.left = taken
 
-    def read(self, after: str | None) -> tuple[list[Message], str | None]:
-        return self.mailbox.read(after)
+    def read(self, reporter: str, seen: str | None = None) -> tuple[list[Message], str | None]:
+        return self.mailbox.read(reporter, seen)
 
-    def post(self, message: Message) -> None:
+    def post(self, messages: Sequence[Message]) -> None:
         if not self.left:
             raise MailboxError("full")
         self.left -= 1
-        self.mailbox.post(message)
+        self.mailbox.post(messages)
 
 
 def test_reporter__what_could_not_be_posted_is_not_signed_anew(setting: Setting) -> None:
     reporter = setting.reporter(0)
-    reporter.mailbox = mailbox = Failing(setting.mailbox, 1)  # type: ignore[assignment]
+    reporter.mailbox = mailbox = Failing(setting.mailbox, 0)  # type: ignore[assignment]
     with pytest.raises(MailboxError):
         reporter.tick(NOW + 60)
     # a new observation would be another one, and he would contradict himself
@@ -231,17 +340,6 @@ def test_reporter__what_could_not_be_posted_is_not_signed_anew(setting: Setting)
     assert unpack_rates(funding.report.values, 2) == [219_000_000, -109_500_000]
     assert price.report.values == (3 * WAD // 2,)
     assert setting.panel.asked == [NOW + 60]
-
-
-def test_reporter__what_could_not_be_posted_gives_way_to_the_next(setting: Setting) -> None:
-    reporter = setting.reporter(0)
-    reporter.mailbox = mailbox = Failing(setting.mailbox, 0)  # type: ignore[assignment]
-    for minute in (1, 2):
-        with pytest.raises(MailboxError):
-            reporter.tick(NOW + minute * 60)
-    mailbox.left = 9
-    reporter.tick(NOW + 130)
-    assert [each.report.observed_at for each in setting.posted()] == [NOW + 120] * 2
 
 
 def test_reporter__one_signer_down_does_not_hold_up_the_others(setting: Setting) -> None:
@@ -263,89 +361,47 @@ def test_reporter__one_signer_down_does_not_hold_up_the_others(setting: Setting)
     assert reporters == [setting.keys[n].address for n in (0, 0, 2, 2)]
     signer.away = False
     reporter.tick(NOW + 72)
-    assert [each.report.reporter for each in setting.posted()[4:]] == [signer.address] * 2
+    assert [each.report.reporter for each in setting.posted()[2:4]] == [signer.address] * 2
     # the venues were not asked again for it
     assert setting.panel.asked == [NOW + 60]
 
 
 def test_reporter__a_forgery_does_not_silence_him(setting: Setting) -> None:
-    far = NOW + 10**9
     tokens = list(TOKENS.values())
     domain = setting.contracts.domain(setting.oracle.address)
-    forged = sign_report(setting.keys[3], domain, far, tokens, [1])
+    forged = sign_report(setting.keys[3], domain, NOW + 60, tokens, [1])
     forged = replace(forged, reporter=setting.keys[0].address)
-    setting.mailbox.post(Message(domain.chain_id, domain.contract, forged))
-    # one of his for another contract, as where two deployments share a mailbox
+    # one of his for another contract, as where two deployments have one reporter
     other = setting.contracts.domain(setting.keys[3].address)
     elsewhere = sign_report(setting.keys[0], other, NOW + 60, tokens[:1], [1])
-    setting.mailbox.post(Message(other.chain_id, other.contract, elsewhere))
+    lines = [
+        Message(domain.chain_id, domain.contract, forged).to_json(),
+        Message(other.chain_id, other.contract, elsewhere).to_json(),
+    ]
+    leave(setting, 0, *lines, "rubbish")
     setting.reporter(0).tick(NOW + 60)
-    assert len(setting.posted()) == 4
+    funding, price = setting.posted()
+    assert unpack_rates(funding.report.values, 2) == [219_000_000, -109_500_000]
+    assert price.contract == setting.feed.address
 
 
 def test_reporter__a_clock_that_was_ahead(setting: Setting) -> None:
     setting.reporter(0).tick(NOW + 600)
+    ahead = setting.posted()
     setting.panel.says["ADA"]["b"] = ("0.0009", "2")
     reporter = setting.reporter(0)
+    seen: set[tuple[int, tuple[int, ...]]] = set()
     for now in range(NOW + 60, NOW + 721, 60):
         reporter.tick(now)
-    times = Counter(each.report.observed_at for each in setting.posted())
-    # none is missing, and the one that he has signed is not signed again
-    assert times == dict.fromkeys(range(NOW + 60, NOW + 721, 60), 2)
-
-
-def test_reporter__a_page_of_junk_hides_nothing(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A restart reads on behind it."""
-    monkeypatch.setattr("perpool.keeper.mailbox.sqlite.READ_LIMIT", 3)
-    with cast(SqliteMailbox, setting.mailbox)._database.transaction() as cursor:
-        insert = "INSERT INTO message (chain_id, observed_at, body) VALUES (?, ?, ?)"
-        cursor.executemany(insert, [(setting.evm.chain_id, NOW, b"junk")] * 3)
-    setting.reporter(0).tick(NOW + 60)
-    setting.panel.says["ADA"]["b"] = ("0.0009", "2")
-    setting.reporter(0).tick(NOW + 70)
-    posted, position = [], None
-    for _ in range(4):
-        messages, position = setting.mailbox.read(position)
-        posted += messages
-    assert len(posted) == 2
-
-
-def test_reporter__a_mailbox_without_end(setting: Setting) -> None:
-    """Somebody posts faster than he reads."""
-    pages: list[int] = []
-
-    class Endless:
-        def read(self, after: str | None) -> tuple[list[Message], str]:
-            pages.append(1)
-            assert len(pages) < 100
-            return [], str(len(pages))
-
-        def post(self, message: Message) -> None:
-            setting.mailbox.post(message)
-
-    reporter = setting.reporter(0)
-    reporter.mailbox = Endless()  # type: ignore[assignment]
-    reporter.tick(NOW + 60)
-    assert len(setting.posted()) == 2
-    assert len(pages) == 20
-
-
-def test_reporter__forgeries_of_his_name_are_checked_so_often(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    checked = []
-    monkeypatch.setattr("perpool.keeper.reporter.is_signed", lambda *each: checked.append(each))
-    domain = setting.contracts.domain(setting.oracle.address)
-    genuine = sign_report(setting.keys[3], domain, NOW + 60, list(TOKENS.values()), [1])
-    for time in (NOW, NOW + 60, NOW + 61):
-        forged = replace(genuine, reporter=setting.keys[0].address, observed_at=time)
-        for _ in range(CLAIMS + 1):
-            setting.mailbox.post(Message(domain.chain_id, domain.contract, forged))
-    setting.reporter(0).tick(NOW + 60)
-    # of the minutes still to be signed for only
-    assert len(checked) == CLAIMS
+        posted = setting.posted()
+        assert {each.report.observed_at for each in posted} == {
+            now,
+            *[now - 60] * (len(posted) > 2),
+        }
+        seen |= {(each.report.observed_at, each.report.values) for each in posted}
+    # one of funding and one of price for each time, and what he said of the one ahead stands
+    assert Counter(time for time, _ in seen) == dict.fromkeys(range(NOW + 60, NOW + 721, 60), 2)
+    assert {(NOW + 600, each.report.values) for each in ahead} <= seen
 
 
 # -- submitter --
@@ -462,7 +518,7 @@ def test_submitter__waits_for_reporters_also_where_the_mailbox_is_down(setting: 
     class Down:
         refused = 0
 
-        def read(self, after: str | None) -> None:
+        def read(self, reporter: str, seen: str | None = None) -> None:
             raise MailboxError("down")
 
     submitter = setting.submitter()
@@ -486,11 +542,7 @@ def test_submitter__publishes_when_feeds_were_observed(setting: Setting) -> None
 
 
 def test_submitter__counts_what_is_malformed(setting: Setting) -> None:
-    database = cast(SqliteMailbox, setting.mailbox)._database
-    with database.transaction() as cursor:
-        insert = "INSERT INTO message (chain_id, observed_at, body) VALUES (?, ?, ?)"
-        for body in (b"{}", b"no JSON"):
-            cursor.execute(insert, (setting.evm.chain_id, NOW, body))
+    leave(setting, 0, "{}", "no JSON")
     submitter = setting.submitter()
     with capture_logs() as logs:
         for _ in range(2):
@@ -502,7 +554,8 @@ def test_submitter__counts_what_is_malformed(setting: Setting) -> None:
 
 
 class Slow:
-    """A mailbox that takes two seconds for a message, by a clock that only it moves."""
+    """A mailbox whose messages take two seconds each to look at, by a clock that moves at every
+    look."""
 
     refused = 0
 
@@ -510,30 +563,61 @@ class Slow:
         self.mailbox = mailbox
         self.seconds = 0.0
 
-    def read(self, after: str | None) -> tuple[list[Message], str | None]:
-        messages, after = self.mailbox.read(after)
-        self.seconds += 2 * len(messages)
-        return messages, after
-
-    def prune(self, before: int) -> None:
-        self.mailbox.prune(before)
+    def read(self, reporter: str, seen: str | None = None) -> tuple[list[Message], str | None]:
+        return self.mailbox.read(reporter, seen)
 
     def monotonic(self) -> float:
+        self.seconds += 2
         return self.seconds
 
 
-def test_submitter__a_flood_does_not_hold_him_up(
+def test_submitter__much_to_read_does_not_hold_him_up(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submitter = setting.submitter()
     submitter.mailbox = slow = Slow(setting.mailbox)  # type: ignore[assignment]
     monkeypatch.setattr("perpool.keeper.submitter.system_time", slow)
-    setting.reporter(0, 1, 2).tick(NOW + 60)
-    # six messages, 12 seconds
+    reporter = setting.reporter(0, 1, 2)
+    for minute in (1, 2):
+        setting.warp(NOW + minute * 60)
+        reporter.tick(NOW + minute * 60)
+    # twelve messages, of which there is time for six: the newest of each
     with capture_logs() as logs:
-        assert submitter.tick(NOW + 60) == Outcome()
+        assert len(submitter.tick(NOW + 120).done) == 2
     assert ("reports left for the next tick", 6) in [(e["event"], e.get("unread")) for e in logs]
-    assert len(submitter.tick(NOW + 65).done) == 2
+    with capture_logs() as logs:
+        submitter.tick(NOW + 125)
+    assert [e["event"] for e in logs] == []
+
+
+def test_submitter__nobodys_flood_holds_up_the_others(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One reporter's place is full of forgeries, of others at each tick, and there is time for a
+    few only."""
+    domain = setting.contracts.domain(setting.oracle.address)
+    genuine = sign_report(setting.keys[3], domain, NOW + 60, list(TOKENS.values()), [1])
+    flooded = setting.keys[0].address
+
+    def flood(start: int) -> None:
+        forged = (replace(genuine, reporter=flooded, r=start + n) for n in range(1, 500))
+        leave(setting, 0, *(Message(domain.chain_id, domain.contract, f).to_json() for f in forged))
+
+    setting.keys.append(reporter_keys(5)[4])
+    everybody = ordered(each.address for each in setting.keys)
+    for contract in (setting.oracle, setting.feed):
+        contract.set_reporters(everybody, 3)
+    submitter = setting.submitter()
+    submitter.mailbox = slow = Slow(setting.mailbox)  # type: ignore[assignment]
+    monkeypatch.setattr("perpool.keeper.submitter.system_time", slow)
+    setting.reporter(1, 2, 3).tick(NOW + 60)
+    flood(1)
+    assert len(submitter.tick(NOW + 60).done) == 2
+    # what is left of it is not looked at once there is something else in its place
+    left = len(submitter._unread[flooded])
+    flood(1_000)
+    submitter.tick(NOW + 65)
+    assert len(submitter._unread[flooded]) == left
 
 
 def test_submitter__holds_the_lease_before_he_reads(setting: Setting) -> None:
@@ -545,11 +629,11 @@ def test_submitter__holds_the_lease_before_he_reads(setting: Setting) -> None:
             return True
 
     class Read(Slow):
-        def read(self, after: str | None) -> tuple[list[Message], str | None]:
+        def read(self, reporter: str, seen: str | None = None) -> tuple[list[Message], str | None]:
             order.append("read")
             if len(order) <= 6:
                 raise MailboxError("down")
-            return super().read(after)
+            return super().read(reporter, seen)
 
     submitter = setting.submitter()
     submitter.lease = lease = Noting()  # type: ignore[assignment]
@@ -561,34 +645,21 @@ def test_submitter__holds_the_lease_before_he_reads(setting: Setting) -> None:
     assert lease.released == 1
     # who let it go for another takes it again only where he can read
     submitter.tick(NOW + 60)
-    assert order[6:] == ["read", "hold"]
+    assert order[6:] == ["read"] * 3 + ["hold"]
     submitter.tick(NOW + 60)
-    assert order[8:] == ["hold", "read"]
-
-
-def test_submitter__a_position_that_stays_ends_reading(setting: Setting) -> None:
-    class Stuck(Slow):
-        reads = 0
-
-        def read(self, after: str | None) -> tuple[list[Message], str | None]:
-            self.reads += 1
-            assert self.reads < 9
-            return self.mailbox.read(None)
-
-    setting.reporter(0, 1, 2).tick(NOW + 60)
-    submitter = setting.submitter()
-    submitter.mailbox = Stuck(setting.mailbox)  # type: ignore[assignment]
-    assert len(submitter.tick(NOW + 60).done) == 2
+    assert order[10:] == ["hold"] + ["read"] * 3
 
 
 def test_submitter__says_a_reporters_fault_once_a_minute(setting: Setting) -> None:
     submitter = setting.submitter()
     domain = setting.contracts.domain(setting.oracle.address)
     tokens = list(TOKENS.values())
-    for second in range(5):
-        for rate in (1, 2):
-            report = sign_report(setting.keys[0], domain, NOW + second, tokens[:1], [rate])
-            setting.mailbox.post(Message(domain.chain_id, domain.contract, report))
+    reports = [
+        sign_report(setting.keys[0], domain, NOW + second, tokens[:1], [rate])
+        for second in range(5)
+        for rate in (1, 2)
+    ]
+    setting.mailbox.post([Message(domain.chain_id, domain.contract, each) for each in reports])
     with capture_logs() as logs:
         submitter.tick(NOW + 60)
     assert [each["reason"] for each in logs if each["event"] == "report refused"] == [
@@ -715,7 +786,7 @@ def test_submitter__says_at_once_that_the_lease_is_not_renewed(setting: Setting)
     class Down:
         refused = 0
 
-        def read(self, after: str | None) -> None:
+        def read(self, reporter: str, seen: str | None = None) -> None:
             raise MailboxError("down")
 
     submitter.mailbox = Down()  # type: ignore[assignment]
@@ -763,19 +834,6 @@ def test_submitter__dry_run_says_each_thing_once(setting: Setting) -> None:
     said = [each["action"] for each in logs if each["event"] == "would send"]
     assert said == ["ReportPrice", "ReportFunding"]
     assert setting.oracle.funding(TOKENS["ADA"]) == (0, 0)
-
-
-def test_submitter__dry_run_leaves_the_mailbox_as_it_is(setting: Setting) -> None:
-    setting.reporter(0, 1, 2).tick(NOW + 60)
-    later = NOW + 60 + 10 * 3_600
-    setting.warp(later)
-    submitter = setting.submitter()
-    outbox, submitter.outbox = submitter.outbox, None
-    submitter.tick(later)
-    assert len(setting.posted()) == 6
-    submitter.outbox = outbox
-    submitter.tick(later)
-    assert setting.posted() == []
 
 
 def test_submitter__dry_run_remembers_what_is_due_only(setting: Setting) -> None:

@@ -1,0 +1,119 @@
+"""What reporters have undertaken to sign: one statement for a moment, on disk before it counts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from perpool.keeper import statements as module
+from perpool.keeper.model import Subject
+from perpool.keeper.statements import KEPT, Statements, StatementsError
+from perpool.keeper.transactions.journal import JournalError
+
+ROOT = Path(__file__).parents[3]
+TIME = 1_700_000_040
+SUBJECT = Subject("0xOracle", TIME, ("0xA", "0xB"))
+PRICE = Subject("0xFeed", TIME, ("0xA",))
+SAID = {SUBJECT: (2**255 + 1,), PRICE: (10**18,)}
+OTHER = {SUBJECT: (7,)}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "statements.db"
+
+
+def test_keep__the_first_stands(path: Path) -> None:
+    statements = Statements(path, "a")
+    assert statements.of("0xR", TIME) is None
+    assert statements.keep("0xR", TIME, SAID) == SAID
+    assert statements.keep("0xR", TIME, OTHER) == SAID
+    assert statements.of("0xR", TIME) == SAID
+    # whoever opens it next
+    statements.close()
+    for each in (statements, Statements(path, "a")):
+        assert each.keep("0xR", TIME, OTHER) == SAID
+        each.close()
+
+
+def test_keep__each_reporter_time_and_deployment_for_itself(path: Path) -> None:
+    statements, elsewhere = Statements(path, "a"), Statements(path, "b")
+    statements.keep("0xR", TIME, SAID)
+    assert statements.keep("0xS", TIME, OTHER) == OTHER
+    later = {Subject("0xOracle", TIME + 60, ("0xA",)): (1,)}
+    assert statements.keep("0xR", TIME + 60, later) == later
+    assert elsewhere.keep("0xR", TIME, OTHER) == OTHER
+    assert statements.of("0xR", TIME) == SAID
+    statements.close()
+    elsewhere.close()
+
+
+def test_keep__the_newest_in_the_order_of_writing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that was ahead for a moment leaves what is true of the present."""
+    assert KEPT == 240
+    monkeypatch.setattr(module, "KEPT", 3)
+    statements = Statements(path, "a")
+    times = [TIME, TIME + 10**9, TIME + 60, TIME + 120]
+    for time in times:
+        statements.keep("0xR", time, {Subject("0xOracle", time, ("0xA",)): (1,)})
+        statements.keep("0xS", time, {Subject("0xOracle", time, ("0xA",)): (1,)})
+    assert [statements.of("0xR", each) is not None for each in times] == [False, True, True, True]
+    statements.close()
+
+
+def test_open__synced(path: Path) -> None:
+    statements = Statements(path, "a")
+    with statements._database.transaction() as database:
+        assert database.execute("PRAGMA synchronous").fetchone() == (2,)
+    statements.close()
+
+
+POSTER = """
+import os, sys
+from pathlib import Path
+from perpool.keeper.statements import Statements
+from tests.unit.perpool.test_keeper_statements import SUBJECT, TIME
+
+statements = Statements(Path(sys.argv[1]), "a")
+print(statements.keep("0xR", TIME, {SUBJECT: (int(sys.argv[2]),)})[SUBJECT][0], flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_keep__two_processes_at_once_say_one_thing(path: Path) -> None:
+    """And it is there when both are killed."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", POSTER, str(path), str(number)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in (1, 2)
+    ]
+    said = [process.communicate(timeout=60)[0].strip() for process in processes]
+    assert said in (["1", "1"], ["2", "2"])
+    statements = Statements(path, "a")
+    assert statements.of("0xR", TIME) == {SUBJECT: (int(said[0]),)}
+    statements.close()
+
+
+def test_open__a_file_that_is_none(path: Path) -> None:
+    path.write_text("no database" * 1_000)
+    with pytest.raises(StatementsError, match=r"statements.db: it is no database: move it away"):
+        Statements(path, "a")
+    # health and alerts treat it as they treat the journal
+    assert issubclass(StatementsError, JournalError)
+
+
+def test_open__in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    statements = Statements(None, "a")
+    assert statements.keep("0xR", TIME, SAID) == SAID
+    assert statements.of("0xR", TIME) == SAID
+    assert list(tmp_path.iterdir()) == []
