@@ -1,6 +1,6 @@
 """Check the code size of every deployable contract.
 
-Runtime code may have 24,576 bytes (EIP-170). The factory deploys the pools from blueprints
+Runtime code may have 24,576 bytes (EIP-170). Pools and carry strategies are deployed from blueprints
 (ERC-5202), which hold the whole init code behind three bytes and are limited in the same way; they
 keep some room for later. Exits with 1 when a contract is too large or does not compile.
 """
@@ -16,14 +16,14 @@ from rich.table import Table
 
 from perpool.build import CODE_SIZE_LIMIT, BuildError, compile_contract, repository_root
 
-BLUEPRINTS = ("ReversePool", "ForwardPool")
+BLUEPRINTS = ("ReversePool", "ForwardPool", "CarryStrategy")
 HEADROOM = 1_500
 """Bytes a blueprint leaves free."""
 
 
 @dataclass(frozen=True)
 class CodeSize:
-    """Sizes of one contract in bytes; `blueprint` only where the factory deploys from one."""
+    """Sizes of one contract in bytes; `blueprint` only where it is deployed from one."""
 
     path: str
     runtime: int

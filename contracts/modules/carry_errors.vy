@@ -33,6 +33,12 @@ def _not_owner():
 
 @internal
 @pure
+def _not_vault():
+    errors._fail("not vault")
+
+
+@internal
+@pure
 def _not_self():
     errors._fail("not self")
 

@@ -1,0 +1,282 @@
+# pragma version 0.4.3
+# pragma nonreentrancy on
+"""
+@title Redemptions, as a carry strategy sees them
+@license AGPL-3.0-only
+@notice A redemption closes its part of the short, gets its part of everything else, and pays its part of the debt. The first
+        half is an order at the venue; once that is confirmed the part is set apart, and the second half turns it into tokens.
+        Where the venue settles at once both are one call of the vault's.
+@dev Whatever the order was filled at is the redeemer's: the position without the short itself (`money`) and cash together change
+     by just that, and those who stay keep their part of what it was before.
+     Set apart, his loan bears its own interest, and nothing of it is in the way of the rest or of other redemptions.
+@dev ROUNDING. Parts of what there is down, of what is owed up.
+"""
+from interfaces import ICarryStrategy
+from interfaces import IPerpVenue
+from contracts.modules import carry_errors
+from contracts.modules import errors
+from contracts.modules import tokens
+from contracts.modules import wad_math
+from contracts.modules.carry import book
+from contracts.modules.carry import orders
+from contracts.modules.carry import pools
+from contracts.modules.carry import targets
+from contracts.modules.carry import terms
+from contracts.modules.carry import trades
+
+uses: book
+uses: orders
+uses: pools
+uses: terms
+uses: trades
+
+WAD: constant(uint256) = 10**18
+
+
+# A redemption between its halves.
+struct Part:
+    tokens: uint256
+    usdt: uint256
+    collateral: uint256
+    debt_shares: uint256
+
+
+# The redemption whose order is at the venue; no controller where there is none.
+struct Order:
+    controller: address
+    id: uint256
+    shares: uint256
+    total: uint256
+    money_left: int256  # of the position and cash, for those who stay
+
+
+parts: HashMap[address, Part]
+order: Order
+
+
+@internal
+def _sync() -> (bool, bool):
+    """
+    @notice Takes in what the venue has done since. Every call that changes something comes after it.
+    @return Whether no order is pending, and whether the redemption that had ordered is set apart by this.
+    """
+    if not orders._settle():
+        return False, False
+    order: Order = self.order
+    if order.controller == empty(address):
+        return True, False
+    held: book.Book = book._read()
+    if held.cash > book.cash:
+        # what has come out of the position has not been paid yet
+        return False, False
+    self.order = empty(Order)
+    if staticcall terms.VENUE.status(order.id) != IPerpVenue.Status.CONFIRMED:
+        # nothing has changed but time, and the request goes on waiting
+        return True, False
+    self._set_apart(
+        order.controller, order.shares, order.total, self._money(held) - order.money_left
+    )
+    return True, True
+
+
+@internal
+def _begin(
+    controller: address, shares: uint256, total: uint256, brought: uint256
+) -> (uint256, bool, uint256):
+    """
+    @return Shares that it is for, whether they are set apart already, and tokens to expect.
+    """
+    held: book.Book = book._read()
+    taken: uint256 = self._payable(held, shares, total)
+    money_left: int256 = self._part_up(self._money(held), total - taken, total)
+    closing: uint256 = wad_math._mul_div_up(held.short, taken, total)
+    if closing == 0:
+        self._set_apart(controller, taken, total, self._money(held) - money_left)
+        return taken, True, 0
+    margin_out: uint256 = 0
+    id: uint256 = 0
+    id, margin_out = self._close(held, closing, self._part_up(held.money, total - taken, total))
+    self.order = Order(
+        controller=controller, id=id, shares=taken, total=total, money_left=money_left
+    )
+    if self._sync()[1]:
+        return taken, True, 0
+    usdt: uint256 = margin_out + wad_math._mul_div_down(held.cash, taken, total)
+    covered: uint256 = wad_math._mul_div_down(brought, taken, shares)
+    return taken, False, self._expected(held, taken, total, usdt, covered)
+
+
+@internal
+@view
+def _payable(held: book.Book, shares: uint256, total: uint256) -> uint256:
+    """
+    @notice Of the shares, those that the forward pool's cash and the venue's room allow now.
+    """
+    most: uint256 = shares
+    if book.forward_shares > 0:
+        most = min(most, wad_math._mul_div_down(pools._withdrawable(), total, book.forward_shares))
+    if held.short > 0:
+        longer: uint256 = (staticcall terms.VENUE.room())[1]
+        most = min(most, wad_math._mul_div_down(longer, total, held.short))
+    if most == 0:
+        errors._insufficient_cash()
+    return most
+
+
+@internal
+def _close(held: book.Book, closing: uint256, money_left: int256) -> (uint256, uint256):
+    """
+    @notice Orders a part of the short closed, and out of the position what that part is worth at the price it should fill at.
+    @return The order's id, and what should come out in USDT.
+    """
+    cost: uint256 = targets._value_up(closing, max(held.price, staticcall terms.VENUE.mark_price()))
+    cost += wad_math._share_of_up(cost, staticcall terms.VENUE.fee())
+    margin_out: int256 = max(held.money - money_left - convert(cost, int256), 0)
+    # closed whole, all of it comes out by itself
+    margin_delta: int256 = 0 if closing == held.short else -margin_out
+    id: uint256 = orders._order(convert(closing, int256), margin_delta, held.price)
+    if id == 0:
+        carry_errors._order_refused()
+    return id, convert(margin_out, uint256)
+
+
+@internal
+@view
+def _expected(
+    held: book.Book, shares: uint256, total: uint256, usdt: uint256, brought: uint256
+) -> uint256:
+    """
+    @notice Tokens that the second half should bring with so much USDT of its own: at the price, less slippage.
+    """
+    owed: uint256 = wad_math._mul_div_up(held.debt, shares, total)
+    expected: uint256 = wad_math._mul_div_down(
+        held.idle + held.lent + held.collateral, shares, total
+    )
+    if usdt > owed:
+        return expected + wad_math._share_of_down(
+            targets._tokens_down(usdt - owed, held.price), WAD - terms.PARAMETERS.max_slippage
+        )
+    sold: uint256 = trades._most_tokens_for(owed - min(owed, usdt + brought), held.price)
+    return expected - min(expected, sold)
+
+
+@internal
+@view
+def _money(held: book.Book) -> int256:
+    return held.money + convert(book.cash, int256)
+
+
+@internal
+@pure
+def _part_up(money: int256, part: uint256, whole: uint256) -> int256:
+    if money < 0:
+        return -convert(wad_math._mul_div_down(convert(-money, uint256), part, whole), int256)
+    return convert(wad_math._mul_div_up(convert(money, uint256), part, whole), int256)
+
+
+@internal
+def _set_apart(controller: address, shares: uint256, total: uint256, money: int256):
+    """
+    @notice Takes the shares' part of everything out of what the rest has.
+    @param money USDT that is theirs, by the books of position and cash.
+    """
+    part: Part = empty(Part)
+    part.usdt = min(convert(max(money, 0), uint256), book.cash)
+    book.cash -= part.usdt
+    part.tokens = wad_math._mul_div_down(book.idle, shares, total)
+    book.idle -= part.tokens
+    part.tokens += pools._take_back(wad_math._mul_div_down(book.forward_shares, shares, total))
+
+    collateral: uint256 = 0
+    debt_shares: uint256 = 0
+    collateral, debt_shares = staticcall terms.REVERSE.position(self)
+    collateral -= min(collateral, book.apart_collateral)
+    debt_shares -= min(debt_shares, book.apart_debt_shares)
+    part.collateral = wad_math._mul_div_down(collateral, shares, total)
+    part.debt_shares = wad_math._mul_div_up(debt_shares, shares, total)
+    book.apart_collateral += part.collateral
+    book.apart_debt_shares += part.debt_shares
+    self.parts[controller] = part
+    log ICarryStrategy.SetApart(
+        controller=controller,
+        tokens=part.tokens,
+        usdt=part.usdt,
+        collateral=part.collateral,
+        debt_shares=part.debt_shares,
+    )
+
+
+@internal
+def _finish(controller: address, brought: uint256) -> (uint256, uint256, uint256):
+    """
+    @notice Pays the part's debt from its USDT, then from what is brought, then from its tokens, and sends the rest.
+    @return Tokens and USDT sent, USDT pulled.
+    """
+    part: Part = self.parts[controller]
+    self.parts[controller] = empty(Part)
+    price: uint256 = staticcall terms.PRICES.liquidation_price()
+    collateral: uint256 = 0
+    paid: uint256 = 0
+    collateral, paid = self._pay_off(part, brought, price)
+    pulled: uint256 = paid - min(paid, part.usdt)
+
+    # what is left of its own USDT buys tokens; where it cannot, it is sent as it is
+    surplus: uint256 = part.usdt - min(part.usdt, paid)
+    bought: uint256 = trades._buy(surplus, price)
+    if bought > 0:
+        surplus = 0
+    sent: uint256 = part.tokens + collateral + bought
+    tokens._push(terms.TOKEN, terms.VAULT, sent)
+    tokens._push(terms.USDT, terms.VAULT, surplus)
+    return sent, surplus, pulled
+
+
+@internal
+def _pay_off(part: Part, brought: uint256, price: uint256) -> (uint256, uint256):
+    """
+    @notice Takes the part's debt and collateral out of the loan. A debt left behind that is too small for the pool is paid
+            with it, at the rest's cost.
+    @return Tokens of the part's collateral that are left, and the USDT that it took, of the vault's what is over its own.
+    """
+    collateral: uint256 = 0
+    debt_shares: uint256 = 0
+    collateral, debt_shares = staticcall terms.REVERSE.position(self)
+    mine: uint256 = part.collateral
+    if collateral < book.apart_collateral:
+        # liquidated meanwhile
+        mine = wad_math._mul_div_down(mine, collateral, book.apart_collateral)
+    book.apart_collateral -= part.collateral
+    book.apart_debt_shares -= part.debt_shares
+
+    debt: uint256 = staticcall terms.REVERSE_POOL.debt_of(self)
+    owed: uint256 = 0
+    if debt_shares > 0:
+        owed = wad_math._mul_div_up(debt, min(part.debt_shares, debt_shares), debt_shares)
+    paid: uint256 = min(part.usdt + brought, owed)
+    if paid > part.usdt:
+        tokens._pull_exactly(terms.USDT, paid - part.usdt)
+    dust: uint256 = debt - owed
+    if dust >= terms.MIN_DEBT or owed == 0:
+        dust = 0
+    in_hand: uint256 = 0
+    sale: uint256 = owed - paid + dust
+    if sale > 0:
+        collateral_out: uint256 = min(trades._most_tokens_for(sale, price), collateral)
+        success: bool = False
+        spent: uint256 = 0
+        success, spent = trades._sell_to_repay(collateral_out, sale, owed + dust)
+        if not success:
+            errors._slippage()
+        in_hand = collateral_out - spent
+        spent = wad_math._mul_div_up(spent, owed - paid, sale)
+        if spent > mine:
+            carry_errors._insolvent()
+        mine -= spent
+    elif owed > 0:
+        pools._pay(owed)
+
+    kept: uint256 = min(mine, in_hand)
+    book.idle += in_hand - kept
+    if mine > kept:
+        extcall terms.REVERSE.withdraw_collateral(mine - kept, self, self)
+    return mine, paid

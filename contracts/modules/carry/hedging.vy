@@ -1,0 +1,95 @@
+# pragma version 0.4.3
+# pragma nonreentrancy on
+"""
+@title How a carry vault moves its short
+@license AGPL-3.0-only
+@notice Size and margin in one order: as far as one trade and the venue's room go, with the margin that the short has to have
+        then. What is missing of it is borrowed; where that cannot be had the short is made as small as its margin allows.
+"""
+from contracts.modules import wad_math
+from contracts.modules.carry import book
+from contracts.modules.carry import orders
+from contracts.modules.carry import pools
+from contracts.modules.carry import targets
+from contracts.modules.carry import terms
+from contracts.modules.carry import trades
+
+uses: book
+uses: orders
+uses: pools
+uses: terms
+uses: trades
+
+WAD: constant(uint256) = 10**18
+
+
+@internal
+def _adjust(target_short: uint256, may_borrow: bool) -> (bool, bool):
+    """
+    @return Whether the venue took an order, and whether anything was borrowed.
+    """
+    held: book.Book = book._read()
+    equity: int256 = book._equity(held)
+    short: uint256 = self._reachable(held.short, target_short, held.price)
+    need: int256 = self._margin_needed(held, short, equity)
+    borrowed: bool = False
+    if need > convert(book.cash, int256):
+        if may_borrow:
+            borrowed = pools._borrow(convert(need, uint256) - book.cash)
+        if not borrowed:
+            affordable: uint256 = self._affordable(equity, held.price)
+            short = self._reachable(held.short, min(short, affordable), held.price)
+            need = self._margin_needed(held, short, equity)
+    size_delta: int256 = convert(held.short, int256) - convert(short, int256)
+    need = min(need, convert(book.cash, int256))
+    if size_delta != 0 and orders._order(size_delta, need, held.price) != 0:
+        return True, borrowed
+    # without the size, its margin at least
+    need = min(self._margin_needed(held, held.short, equity), convert(book.cash, int256))
+    if need == 0:
+        return False, borrowed
+    return orders._order(0, need, held.price) != 0, borrowed
+
+
+@internal
+@view
+def _reachable(short: uint256, target: uint256, price: uint256) -> uint256:
+    """
+    @notice The short that one order can make of it on the way to the target.
+    """
+    shorter: uint256 = 0
+    longer: uint256 = 0
+    shorter, longer = staticcall terms.VENUE.room()
+    largest: uint256 = targets._tokens_down(trades.max_trade, price)
+    if target >= short:
+        return short + min(target - short, min(shorter, largest))
+    return short - min(short - target, min(longer, largest))
+
+
+@internal
+@view
+def _margin_needed(held: book.Book, short: uint256, equity: int256) -> int256:
+    """
+    @notice USDT to put in, or to take out, with an order that leaves the short at `short`. What a closed one leaves comes
+            out by itself.
+    """
+    if short == 0:
+        return 0
+    margin: uint256 = targets._margin(short, held.price, terms.PARAMETERS.margin_ratio)
+    traded: uint256 = max(short, held.short) - min(short, held.short)
+    fee: uint256 = wad_math._share_of_up(
+        targets._value_up(traded, held.price), staticcall terms.VENUE.fee()
+    )
+    return convert(margin + fee, int256) - equity
+
+
+@internal
+@view
+def _affordable(equity: int256, price: uint256) -> uint256:
+    """
+    @notice The short that equity and cash are the margin of.
+    """
+    money: uint256 = convert(max(equity + convert(book.cash, int256), 0), uint256)
+    return targets._tokens_down(
+        wad_math._mul_div_down(money, WAD, terms.PARAMETERS.margin_ratio), price
+    )

@@ -1,0 +1,156 @@
+# pragma version 0.4.3
+# pragma nonreentrancy on
+"""
+@title Settling the requests to a carry vault
+@license AGPL-3.0-only
+@notice By anyone, at a price observed after the request. What comes of it waits for its controller to claim.
+@dev Shares are burnt at the moment the strategy sets their part apart, so that they and what they are for leave together.
+"""
+from interfaces import ICarryVault
+from contracts.modules import carry_errors
+from contracts.modules import errors
+from contracts.modules import tokens
+from contracts.modules import wad_math
+from contracts.modules.carry import frame
+from contracts.modules.carry import requests
+from contracts.modules.carry import shares as share_token
+
+uses: frame
+uses: requests
+uses: share_token
+
+
+# A redemption between its halves.
+struct Part:
+    shares: uint256
+    usdt: uint256  # brought
+    min_tokens: uint256
+
+
+parts: HashMap[address, Part]
+# of `requests.ordering`, what its order is for
+ordered: uint256
+
+
+@internal
+def _sync() -> bool:
+    """
+    @notice Has the strategy take in what the venue has done. Every call that changes anything there begins with it.
+    @return Whether no order is pending.
+    """
+    is_idle: bool = False
+    is_apart: bool = False
+    is_idle, is_apart = extcall frame.STRATEGY.sync()
+    if is_idle and requests.ordering != empty(address):
+        if is_apart:
+            self._burn(requests.ordering, self.ordered)
+        requests.ordering = empty(address)
+    return is_idle
+
+
+@internal
+def _settle_deposit(controller: address) -> uint256:
+    if not self._sync():
+        carry_errors._order_pending()
+    request: requests.DepositRequest = requests.deposits[controller]
+    requests._check_settleable(request.assets, request.requested_at)
+    total: uint256 = share_token.total
+    taken: uint256 = 0
+    gained: uint256 = 0
+    worth: uint256 = 0
+    tokens._approve(frame.TOKEN, frame.STRATEGY.address, request.assets)
+    taken, gained, worth = extcall frame.STRATEGY.enter(request.assets)
+    tokens._approve(frame.TOKEN, frame.STRATEGY.address, 0)
+    if worth == 0 and total > 0:
+        carry_errors._insolvent()
+    shares: uint256 = wad_math._mul_div_down(gained, total + share_token.VIRTUAL_SHARES, worth + 1)
+    if shares == 0:
+        errors._zero_amount()
+
+    requests.deposits[controller].assets = request.assets - taken
+    requests.waiting -= taken
+    requests.claims[controller].assets_in += taken
+    requests.claims[controller].shares_out += shares
+    log ICarryVault.DepositSettled(
+        controller=controller,
+        assets=taken,
+        shares=shares,
+        total_assets=worth + gained,
+        total_supply=total + shares,
+    )
+    share_token._move(empty(address), self, shares)
+    return shares
+
+
+@internal
+def _settle_redeem(controller: address) -> uint256:
+    is_idle: bool = self._sync()
+    if self.parts[controller].shares > 0:
+        return self._finish(controller, False)
+    if not is_idle:
+        return 0
+    request: requests.RedeemRequest = requests.redeems[controller]
+    requests._check_settleable(request.shares, request.requested_at)
+    taken: uint256 = 0
+    is_apart: bool = False
+    expected: uint256 = 0
+    taken, is_apart, expected = extcall frame.STRATEGY.begin_exit(
+        controller, request.shares, share_token.total, request.usdt
+    )
+    if is_apart:
+        self._burn(controller, taken)
+        return self._finish(controller, True)
+    if expected < wad_math._mul_div_up(request.min_tokens, taken, request.shares):
+        carry_errors._too_few_tokens()
+    requests.ordering = controller
+    self.ordered = taken
+    return 0
+
+
+@internal
+def _burn(controller: address, shares: uint256):
+    """
+    @notice What the shares were for has been set apart.
+    """
+    request: requests.RedeemRequest = requests.redeems[controller]
+    part: Part = Part(
+        shares=shares,
+        usdt=wad_math._mul_div_down(request.usdt, shares, request.shares),
+        min_tokens=wad_math._mul_div_up(request.min_tokens, shares, request.shares),
+    )
+    self.parts[controller] = part
+    requests.redeems[controller] = requests.RedeemRequest(
+        shares=request.shares - shares,
+        requested_at=request.requested_at,
+        usdt=request.usdt - part.usdt,
+        min_tokens=request.min_tokens - part.min_tokens,
+    )
+    share_token._move(self, empty(address), shares)
+
+
+@internal
+def _finish(controller: address, is_exact: bool) -> uint256:
+    """
+    @param is_exact Whether the least tokens are held to here, and not when the order went out.
+    """
+    part: Part = self.parts[controller]
+    self.parts[controller] = empty(Part)
+    assets: uint256 = 0
+    usdt_out: uint256 = 0
+    usdt_in: uint256 = 0
+    tokens._approve(frame.USDT, frame.STRATEGY.address, part.usdt)
+    assets, usdt_out, usdt_in = extcall frame.STRATEGY.finish_exit(controller, part.usdt)
+    tokens._approve(frame.USDT, frame.STRATEGY.address, 0)
+    if is_exact and assets < part.min_tokens:
+        carry_errors._too_few_tokens()
+    requests.claims[controller].shares_in += part.shares
+    requests.claims[controller].assets_out += assets
+    requests.claims[controller].usdt_out += part.usdt + usdt_out - usdt_in
+    log ICarryVault.RedeemSettled(
+        controller=controller,
+        shares=part.shares,
+        assets=assets,
+        usdt_in=usdt_in,
+        total_supply=share_token.total,
+    )
+    return assets
