@@ -156,11 +156,14 @@ def deploy_venue(
     token = evm.deploy("TestToken", "Token", "TKN", token_decimals)
     feed = evm.deploy("TestFeed", FEED_DECIMALS, 10 * 10**FEED_DECIMALS)
     usdt_feed = evm.deploy("TestFeed", 8, 10**8) if usdt_usd else None
+    # what the oracle's prices can hold
+    scale = 10 ** (36 + usdt_decimals - token_decimals - FEED_DECIMALS + (8 if usdt_usd else 0))
+    most = min(10**14, 2**187 // scale)
     oracle = evm.deploy(
         "PriceOracle",
         token,
         usdt,
-        (feed.address, MAX_AGE, 10**4, 10**14),
+        (feed.address, MAX_AGE, 10**4, most),
         (usdt_feed.address, DAY, 9 * 10**7, 11 * 10**7) if usdt_feed else (ZERO_ADDRESS, 0, 0, 0),
         (ZERO_ADDRESS, 0, 0),
     )

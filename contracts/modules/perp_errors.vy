@@ -10,7 +10,6 @@
 MISSING_ADDRESS: constant(String[32]) = "zero address"
 EQUAL_TOKENS: constant(String[32]) = "equal tokens"
 WRONG_ORACLE: constant(String[32]) = "wrong oracle"
-BAD_DECIMALS: constant(String[32]) = "decimals out of bounds"
 BAD_MARGINS: constant(String[32]) = "margins out of bounds"
 BAD_FEE: constant(String[32]) = "fee out of bounds"
 BAD_PENALTY: constant(String[32]) = "penalty out of bounds"

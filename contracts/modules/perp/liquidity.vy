@@ -34,9 +34,8 @@ _VIRTUAL_SHARES: immutable(uint256)
 
 @deploy
 def __init__():
-    decimals: uint256 = terms._usdt_decimals()
-    assert decimals <= 24, errors.BAD_DECIMALS
-    _VIRTUAL_SHARES = 10**min(6, 24 - decimals)
+    # the price oracle takes no more than 24 decimals
+    _VIRTUAL_SHARES = 10**min(6, 24 - terms._usdt_decimals())
 
 
 @external
