@@ -40,15 +40,15 @@ initializes: trades[book := book, terms := terms]
 initializes: pools[book := book, terms := terms, trades := trades]
 initializes: orders[book := book, terms := terms]
 initializes: hedging[
-    book := book, orders := orders, pools := pools, terms := terms, trades := trades,
+    book := book, orders := orders, pools := pools, terms := terms, trades := trades
 ]
 initializes: modes[terms := terms]
 initializes: exits[book := book, orders := orders, pools := pools, terms := terms, trades := trades]
 initializes: entries[
-    book := book, modes := modes, orders := orders, pools := pools, terms := terms, trades := trades,
+    book := book, modes := modes, orders := orders, pools := pools, terms := terms, trades := trades
 ]
 initializes: rebalancing[
-    book := book, hedging := hedging, modes := modes, orders := orders, pools := pools, terms := terms,
+    book := book, hedging := hedging, modes := modes, pools := pools, terms := terms
 ]
 
 exports: (

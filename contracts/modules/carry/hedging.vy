@@ -42,13 +42,14 @@ def _adjust(target_short: uint256, may_borrow: bool) -> (bool, bool):
             need = self._margin_needed(held, short, equity)
     size_delta: int256 = convert(held.short, int256) - convert(short, int256)
     need = min(need, convert(book.cash, int256))
-    if size_delta != 0 and orders._order(size_delta, need, held.price) != 0:
-        return True, borrowed
-    # without the size, its margin at least
-    need = min(self._margin_needed(held, held.short, equity), convert(book.cash, int256))
-    if need == 0:
-        return False, borrowed
-    return orders._order(0, need, held.price) != 0, borrowed
+    has_ordered: bool = size_delta != 0 and orders._order(size_delta, need, held.price) != 0
+    if not has_ordered:
+        # without the size, its margin at least
+        need = min(self._margin_needed(held, held.short, equity), convert(book.cash, int256))
+        has_ordered = need != 0 and orders._order(0, need, held.price) != 0
+    if has_ordered:
+        orders._settle()
+    return has_ordered, borrowed
 
 
 @internal

@@ -11,7 +11,6 @@ from interfaces import ICarryVault
 from contracts.modules.carry import book
 from contracts.modules.carry import hedging
 from contracts.modules.carry import modes
-from contracts.modules.carry import orders
 from contracts.modules.carry import pools
 from contracts.modules.carry import targets
 from contracts.modules.carry import terms
@@ -19,7 +18,6 @@ from contracts.modules.carry import terms
 uses: book
 uses: hedging
 uses: modes
-uses: orders
 uses: pools
 uses: terms
 
@@ -103,7 +101,6 @@ def _carry(price: uint256) -> bool:
     has_ordered: bool = False
     has_borrowed: bool = False
     has_ordered, has_borrowed = hedging._adjust(plan.short, True)
-    orders._settle()
     # what was borrowed for an order that was refused goes back, and counts for nothing
     has_repaid: bool = pools._repay() and not has_borrowed
     has_bought: bool = False
@@ -116,7 +113,6 @@ def _carry(price: uint256) -> bool:
 @internal
 def _lend(price: uint256) -> bool:
     has_moved: bool = hedging._adjust(0, False)[0]
-    orders._settle()
     has_moved = pools._repay() or has_moved
     held: book.Book = book._read()
     if held.short == 0 and held.pending == 0:
