@@ -8,7 +8,8 @@ import shlex
 import shutil
 import subprocess
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
@@ -29,6 +30,7 @@ FOLDER = DOCS / "keeper"
 SAMPLE = FOLDER / "keeper.toml"
 UNIT = FOLDER / "perpool-keeper.service"
 GUIDE = (DOCS / "keeper.md").read_text()
+PROOF = Path(__file__).with_name("keeper_alerts.yml")
 LOCAL_CHAIN = 31_337
 
 
@@ -207,6 +209,62 @@ def test_alerts__ages_grow_also_when_nobody_looks() -> None:
     assert {each for each in used if "_age_" in each} == set()
     for name in [each for each in used if each.endswith("_timestamp_seconds")]:
         assert all(f"time() - {name}" in each["expr"] for each in alerts() if name in each["expr"])
+
+
+@pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="there is no promtool: install the package prometheus"
+)
+@pytest.mark.parametrize(
+    "command",
+    [("check", "rules", "--lint-fatal", FOLDER / "alerts.yml"), ("test", "rules", PROOF)],
+    ids=lambda command: command[0],
+)
+def test_alerts__do_what_is_shown_of_them(command: tuple[str | Path, ...]) -> None:
+    run = subprocess.run(["promtool", *command], check=False, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@cache
+def proofs() -> list[dict[str, Any]]:
+    return yaml.safe_load(PROOF.read_text())["tests"]  # type: ignore[no-any-return]
+
+
+def fires_in(group: dict[str, Any], alert: str) -> bool:
+    tests = group.get("alert_rule_test", [])
+    return any(each["alertname"] == alert and each.get("exp_alerts") for each in tests)
+
+
+def is_silent_in(group: dict[str, Any], alert: str) -> bool:
+    never = f'count_over_time(ALERTS{{alertname="{alert}",alertstate="firing"}}[1w])'
+    tests = group.get("promql_expr_test", [])
+    return any(each["expr"] == never and not each.get("exp_samples") for each in tests)
+
+
+def figures_of(group: dict[str, Any]) -> list[tuple[str, set[str]]]:
+    """Names of what a group has samples of, with labels that are not Prometheus' own."""
+    series = [each["series"].split("{") for each in group["input_series"]]
+    return [
+        (name, set(re.findall(r'(\w+)="', labels)) - {"job", "instance"}) for name, labels in series
+    ]
+
+
+@pytest.mark.parametrize("shown", [fires_in, is_silent_in])
+@pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert["alert"])
+def test_alert__is_shown_to_fire_and_to_be_silent(
+    alert: dict[str, Any], shown: Callable[[dict[str, Any], str], bool]
+) -> None:
+    groups = [each for each in proofs() if shown(each, alert["alert"])]
+    assert groups
+    used = set(re.findall(rf"{METRIC}\w+|^up\b", alert["expr"]))
+    for group in groups:
+        assert used <= {name for name, _ in figures_of(group)}
+
+
+@pytest.mark.parametrize("group", proofs(), ids=lambda group: group["name"])
+def test_alerts__are_shown_with_figures_as_the_keeper_has_them(group: dict[str, Any]) -> None:
+    for name, labels in figures_of(group):
+        assert name in metric_names() | {"up"}
+        assert labels == labels_of(name)
 
 
 # -- the guide --
