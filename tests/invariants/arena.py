@@ -78,6 +78,12 @@ class Arena:
         """Where the venue keeps what it trades."""
         return self.market.pool.contract.address if self.is_uniswap else self.venue.address
 
+    def route(self, *, sale: bool) -> bytes:
+        """What an adapter is told of the way to trade; the scripted venue is told nothing."""
+        if not self.is_uniswap:
+            return b""
+        return self.market.sell_route if sale else self.market.buy_route
+
     @property
     def start_price(self) -> int:
         pair = self.market.pool.pair

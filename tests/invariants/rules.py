@@ -6,9 +6,8 @@ one `Step`, or None where there is nothing to do. Its weight is how often it is 
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 from perpool.reference.arithmetic import PRICE_SCALE
 from perpool.reference.market import RESERVE_WINDOW
@@ -16,164 +15,14 @@ from perpool.reference.pool import Pool
 from perpool.reference.reverse import borrow_ltv
 from perpool.reference.wad import WAD
 from perpool.reference.world import NOBODY
-from tests.invariants.arena import (
-    ACTORS,
-    FAILING_HOOK,
-    GOOD_HOOK,
-    PEOPLE,
-    POOLS,
-    PUPPET,
-    VENUE,
-    Venue,
-)
-from tests.invariants.machine import Machine
+from tests.invariants.arena import ACTORS, FAILING_HOOK, GOOD_HOOK, PEOPLE, POOLS, PUPPET
+from tests.invariants.hand import Hand
 from tests.invariants.steps import Step
 from tests.market import MAX, NO_BLOCK_CAP, NO_CAP
 
-Rule = Callable[["Hand"], Step | None]
+Rule = Callable[[Hand], Step | None]
 YEAR_FUNDING = (-3, 3)
 """Bounds of funding in the fuzz, times 100 % a year."""
-
-
-@dataclass(frozen=True)
-class Hand:
-    """The machine and the dice, with what most rules need of them.
-
-    `actor` and `only` narrow all choices of actors and pools to one.
-    """
-
-    machine: Machine
-    rng: random.Random
-    actor: str | None = None
-    only: str | None = None
-
-    def chance(self, probability: float) -> bool:
-        return self.rng.random() < probability
-
-    def pool_name(self) -> str:
-        return self.only or self.rng.choice(POOLS)
-
-    def pool(self, name: str) -> Pool:
-        return self.machine.model.pools[name]
-
-    @property
-    def price(self) -> int:
-        return self.machine.model.prices.liquidation
-
-    def anyone(self) -> str:
-        return self.actor or self.rng.choice(ACTORS)
-
-    def receiver(self, caller: str, pool: str) -> str:
-        """Mostly the caller, sometimes somebody else, seldom nobody or the pool itself."""
-        dice = self.rng.random()
-        if self.actor or dice < 0.75:
-            return caller
-        if dice < 0.96:
-            return self.anyone()
-        return self.rng.choice((NOBODY, pool))
-
-    def one_of(self, holders: dict[str, int]) -> str:
-        """An actor with more than nothing in it, seldom one without."""
-        found = [account for account in ACTORS if holders[account]]
-        if self.actor or not found or self.chance(0.04):
-            return self.anyone()
-        return self.rng.choice(found)
-
-    def acting_for(self, account: str) -> str:
-        """The account itself, or anybody, most likely his operator."""
-        if self.actor or self.chance(0.85):
-            return account
-        operators = [who for whom, who in self.machine.model.operators if whom == account]
-        if operators and self.chance(0.8):
-            return self.rng.choice(sorted(operators))
-        return self.anyone()
-
-    def amount(self, most: int, *, edges: float = 0.2) -> int:
-        """Mostly a part of `most`; with the chance `edges` 0, 1, all of it, more, or MAX."""
-        most = max(most, 0)
-        dice = self.rng.random()
-        if dice < edges:
-            over = int(most * self.rng.uniform(1.0, 1.6))
-            return self.rng.choice((0, 1, most, most, most, most + 1, over, over, MAX))
-        if dice < 0.6:
-            return int(most * self.rng.uniform(0.05, 1.0))
-        return int(most * 10 ** self.rng.uniform(-3, 0))
-
-    def usdt_value(self, token_amount: int) -> int:
-        return token_amount * self.price // PRICE_SCALE
-
-    def token_value(self, usdt_amount: int) -> int:
-        return usdt_amount * PRICE_SCALE // self.price
-
-    # -- what an account could do at most --
-
-    def borrow_room(self, account: str, more_collateral: int = 0) -> int:
-        """USDT that an account could still borrow from the reverse pool."""
-        model = self.machine.model
-        pool = model.reverse
-        collateral = pool.collateral_of[account] + more_collateral
-        value = collateral * model.prices.lower // PRICE_SCALE
-        limit = value * borrow_ltv(pool.leg, model.prices.volatility) // WAD
-        return min(limit - pool.debt_of(account), pool.accrued().cash)
-
-    def short_room(self, account: str, margin: int) -> int:
-        """Tokens that an account could short with so much more margin, or a little less."""
-        model = self.machine.model
-        pool, upper = model.forward, model.prices.upper
-        venue = self.machine.venue
-        assert isinstance(venue, Venue)
-        collateral = pool.collateral_of[account] + margin
-        debt_value = pool.debt_of(account) * upper // PRICE_SCALE
-        free = collateral * pool.leg.max_ltv // WAD - debt_value
-        proceeds = venue.price * (WAD - venue.spread) // WAD
-        gap = upper - proceeds * pool.leg.max_ltv // WAD
-        return min(max(free, 0) * PRICE_SCALE // max(gap, 1), pool.accrued().cash)
-
-    def unhealthy(self) -> list[tuple[str, str]]:
-        """(pool, account) of all that can be liquidated."""
-        seen = self.machine.seen
-        return [
-            (name, account)
-            for name in POOLS
-            for account in ACTORS
-            if seen.pools[name].debt_shares[account] and not seen.is_healthy(name, account)
-        ]
-
-    def ltv(self, name: str, account: str) -> float:
-        debt, value = self.machine.seen.values(name, account)
-        return debt / max(value, 1)
-
-    def price_for_ltv(self, ltv: float) -> int | None:
-        """The price at which a borrower's LTV would be this, unless that is far off."""
-        seen, name = self.machine.seen, self.rng.choice(POOLS)
-        debt, value = seen.values(name, self.one_of(seen.pools[name].debt_shares))
-        if debt == 0 or value == 0:
-            return None
-        factor = debt / value / ltv
-        if name == "forward":
-            factor = 1 / factor
-        return int(self.price * factor) if 0.5 < factor < 2 else None
-
-    def weak(self, *names: str) -> tuple[str, str]:
-        """(pool, account): mostly one that can be liquidated, else often the nearest to it."""
-        seen = self.machine.seen
-        found = [pair for pair in self.unhealthy() if pair[0] in names]
-        if found and self.chance(0.93):
-            return self.rng.choice(found)
-        name = self.rng.choice(names)
-        debtors = [account for account in ACTORS if seen.pools[name].debt_shares[account]]
-        if debtors and self.chance(0.7):
-            return name, max(debtors, key=lambda account: self.ltv(name, account))
-        return name, self.one_of(self.pool(name).debt_shares)
-
-    def route(self, *, sale: bool) -> bytes:
-        arena = self.machine.arena
-        if not arena.is_uniswap:
-            return b""
-        return arena.market.sell_route if sale else arena.market.buy_route
-
-    def swapper(self) -> str:
-        return VENUE if self.chance(0.98) else PUPPET
 
 
 # -- lenders --
@@ -370,7 +219,8 @@ def open_short(hand: Hand) -> Step:
     tokens = hand.amount(hand.short_room(account, margin % 2**128), edges=0.1)
     least = hand.usdt_value(tokens % 2**128) if hand.chance(0.05) else 0
     deadline = MAX if hand.chance(0.97) else model.now - 1
-    args = margin, tokens, least, deadline, account, hand.swapper(), hand.route(sale=True)
+    route = hand.machine.arena.route(sale=True)
+    args = margin, tokens, least, deadline, account, hand.swapper(), route
     return Step("open_short", "forward", "open_short", args, caller)
 
 
@@ -382,7 +232,8 @@ def close_short(hand: Hand) -> Step:
     most = MAX if hand.chance(0.95) else hand.amount(model.forward.collateral_of[account])
     deadline = MAX if hand.chance(0.97) else model.now - 1
     receiver = hand.receiver(caller, "forward")
-    args = tokens, most, deadline, account, receiver, hand.swapper(), hand.route(sale=False)
+    route = hand.machine.arena.route(sale=False)
+    args = tokens, most, deadline, account, receiver, hand.swapper(), route
     return Step("close_short", "forward", "close_short", args, caller)
 
 
@@ -484,15 +335,8 @@ def request_reserve_withdrawal(hand: Hand) -> Step | None:
     )
 
 
-def _reserves_ready(hand: Hand) -> list[str]:
-    model = hand.machine.model
-    return [
-        name for name, (_, at) in model.requests.items() if at <= model.now < at + RESERVE_WINDOW
-    ]
-
-
 def withdraw_reserve(hand: Hand) -> Step | None:
-    ready = _reserves_ready(hand)
+    ready = hand.reserves_ready()
     if not ready and hand.chance(0.8):
         return None
     name = hand.rng.choice(sorted(ready)) if ready else hand.pool_name()
@@ -557,6 +401,8 @@ def set_funding(hand: Hand) -> Step:
     return Step("set_funding", "world", "set_funding", (funding, observed_at), new_block=False)
 
 
+# -- how often each is drawn --
+
 CALLS: dict[Rule, int] = {
     deposit: 6,
     mint: 4,
@@ -591,166 +437,3 @@ CALLS: dict[Rule, int] = {
 }
 TROUBLE: dict[Rule, int] = {break_prices: 1, set_terms: 2, follow_price: 3}
 MOVES: dict[Rule, int] = {warp: 8, set_prices: 8, set_funding: 4}
-
-
-def draw_frozen(machine: Machine, rng: random.Random) -> Step:
-    """A step at which neither time nor price moves."""
-    return _draw(machine, rng, CALLS | {break_prices: 1, follow_price: 2})
-
-
-def draw_moving(machine: Machine, rng: random.Random) -> Step:
-    """Any step."""
-    return _draw(machine, rng, CALLS | TROUBLE | MOVES)
-
-
-def draw_uniswap(machine: Machine, rng: random.Random) -> Step:
-    """Any step where the venue is Uniswap, which arbitrage takes to the oracle's price."""
-    return _draw(machine, rng, CALLS | MOVES | {follow_price: 8, break_prices: 1})
-
-
-def _draw(machine: Machine, rng: random.Random, rules: dict[Rule, int]) -> Step:
-    hand = Hand(machine, rng)
-    if set_prices in rules and (ambush := _ambush(hand)):
-        return ambush
-    while True:
-        rule = _urgent(hand) or rng.choices(list(rules), list(rules.values()))[0]
-        step = rule(hand)
-        if step is not None:
-            anew = step.target == "world" or hand.chance(0.7)
-            return step if anew else replace(step, new_block=False)
-
-
-def _ambush(hand: Hand) -> Step | None:
-    """Now and then the price jumps in the very block of an opening, and the short is attacked."""
-    machine = hand.machine
-    seen = machine.seen.pools["forward"]
-    fresh = [
-        account
-        for account in ACTORS
-        if seen.opened_block[account] == machine.model.block_number and seen.debt_shares[account]
-    ]
-    ill = [account for account in fresh if ("forward", account) in hand.unhealthy()]
-    if ill and hand.chance(0.7):
-        caller = hand.anyone()
-        if hand.chance(0.5):
-            function, args = "liquidate", (ill[0], MAX, caller, b"")
-        else:
-            function, args = "liquidate_by_purchase", (ill[0], caller)
-        return Step(function, "forward", function, args, caller, new_block=False)
-    if fresh and not ill and hand.chance(0.06):
-        price = hand.price * 8 // 5
-        if price < 30 * machine.arena.start_price:
-            args = (price, price, price, 0)
-            return Step("set_prices", "world", "set_prices", args, new_block=False)
-    return None
-
-
-def _urgent(hand: Hand) -> Rule | None:
-    """What is done about a state in which most rules would only be refused, or about nothing.
-
-    Pauses and missing prices end soon, and unhealthy positions are liquidated before long.
-    """
-    machine = hand.machine
-    prices = machine.model.prices
-    if hand.chance(0.07) and any(hand.pool(name).state.paused for name in POOLS):
-        return unpause
-    if hand.chance(0.12) and (prices.bounds_error or prices.liquidation_error):
-        return break_prices
-    if hand.chance(0.4) and (found := hand.unhealthy()):
-        pool = hand.rng.choice(found)[0]
-        return liquidate_by_purchase if pool == "forward" and hand.chance(0.5) else liquidate
-    if hand.chance(0.2) and _reserves_ready(hand):
-        return withdraw_reserve
-    if hand.chance(0.2) and machine.venue.price != prices.liquidation:
-        return follow_price
-    return None
-
-
-def opening(machine: Machine) -> Iterator[Step]:
-    """Lenders in both pools, borrowers and shorters, most of them near their limits."""
-    market = machine.arena.market
-    tokens, usd = market.tokens, market.usd
-    yield Step("deposit", "reverse", "deposit", (usd(3_000_000), "lender"), "lender")
-    yield Step("deposit", "forward", "deposit", (tokens(300_000), "saver"), "saver")
-    for account, part in (("borrower", 62), ("farmer", 40), (PUPPET, 69)):
-        args = tokens(40_000), usd(400_000 * part // 100), account, account
-        yield Step(
-            "supply_collateral_and_borrow", "reverse", "supply_collateral_and_borrow", args, account
-        )
-    route = Hand(machine, random.Random(0)).route(sale=True)
-    for account, margin in (("shorter", 50), ("trader", 90), ("borrower", 46)):
-        args = usd(4000 * margin), tokens(40_000), 0, MAX, account, VENUE, route
-        yield Step("open_short", "forward", "open_short", args, account)
-
-
-CRASH_WAIT = 9 * 86_400
-
-
-def crash(percent: int) -> Callable[[Machine], Iterator[Step]]:
-    """The opening, and then the price at so many percent of what it was, with the venue."""
-
-    def steps(machine: Machine) -> Iterator[Step]:
-        yield from opening(machine)
-        yield Step("set_funding", "world", "set_funding", (WAD, machine.model.now))
-        for name in POOLS:
-            yield Step("sync_funding", name, "sync_funding", (), "lender")
-        yield Step("warp", "world", "warp", (CRASH_WAIT,))
-        for name in POOLS:
-            yield Step("sync_funding", name, "sync_funding", (), "lender")
-            args = name, machine.model.pools[name].state.reserve_shares // 3
-            function = "request_reserve_withdrawal"
-            yield Step(function, "factory", function, args, "owner")
-        yield Step("warp", "world", "warp", (CRASH_WAIT,))
-        price = machine.arena.start_price * percent // 100
-        yield Step("set_prices", "world", "set_prices", (price, price, price, 0))
-        yield Step("follow_price", "world", "set_terms", (price, WAD // 1000, 0))
-
-    return steps
-
-
-LAST_WAIT = 90 * 86_400
-
-
-def leave(machine: Machine) -> Iterator[Step]:
-    """Everybody goes, with both pools paused, every cap at zero, the hook failing and no price.
-
-    Each step has to go through: EXT-1. A last time without a call brings interest on which the fee
-    is not charged, and the last lender of a pool takes more than what is.
-    """
-    model = machine.model
-    yield Step("end", "world", "set_terms", (machine.model.prices.liquidation, 0, 0))
-    yield Step("end", "world", "break_prices", (True, True))
-    for name in POOLS:
-        yield Step("end", "factory", "set_caps", (name, 0, 0, 0), "owner")
-        yield Step("end", "factory", "set_hook", (name, FAILING_HOOK), "owner")
-        yield Step("end", "factory", "set_paused", (name, True), "owner")
-    yield Step("end", "world", "warp", (LAST_WAIT,))
-    for account in ACTORS:
-        for name, pool in model.pools.items():
-            if pool.debt_shares[account] and name == "forward" and _can_close(machine, account):
-                route = Hand(machine, random.Random(0)).route(sale=False)
-                args = MAX, MAX, MAX, account, account, VENUE, route
-                yield _exit("close_short", name, args, account)
-            if pool.debt_shares[account]:
-                due = 2 * pool.debt_of(account)
-                yield Step("end", "world", "give", (account, pool.asset.name, due))
-                yield _exit("repay", name, (MAX, account), account)
-            if pool.collateral_of[account]:
-                function = "withdraw_collateral" if name == "reverse" else "remove_margin"
-                yield _exit(function, name, (MAX, account, account), account)
-    for account in ACTORS:
-        for name, pool in model.pools.items():
-            shares = pool.shares[account]
-            if pool.ledger.to_assets_down(pool.accrued(), shares):
-                yield _exit("redeem", name, (shares, account, account), account)
-
-
-def _exit(function: str, pool: str, args: tuple[object, ...], caller: str) -> Step:
-    return Step(f"leave by {function}", pool, function, args, caller, must_succeed=True)
-
-
-def _can_close(machine: Machine, account: str) -> bool:
-    """Whether the position's USDT covers what its debt costs and a percent."""
-    pool = machine.model.forward
-    cost = pool.debt_of(account) * machine.model.prices.liquidation // PRICE_SCALE
-    return not machine.arena.is_uniswap and pool.collateral_of[account] * 100 > cost * 101

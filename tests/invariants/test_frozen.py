@@ -7,7 +7,7 @@ that leaves some of them unhealthy, and then stands still until everybody leaves
 import pytest
 
 from perpool.evm import Evm
-from tests.invariants import rules
+from tests.invariants import draws, playbooks, rules
 from tests.invariants.arena import deploy_arena
 from tests.invariants.machine import play
 from tests.invariants.profile import STEPS, check_successes
@@ -30,10 +30,10 @@ def test_frozen__no_invariant_breaks(
     started = evm.timestamp
 
     machine = play(
-        arena, rules.draw_frozen, rules.leave, rules.crash(percent), seed=seed, steps=STEPS
+        arena, draws.frozen, playbooks.leave, playbooks.crash(percent), seed=seed, steps=STEPS
     )
 
-    waits = machine.successes["warp"] * rules.CRASH_WAIT + rules.LAST_WAIT
+    waits = machine.successes["warp"] * playbooks.CRASH_WAIT + playbooks.LAST_WAIT
     assert machine.model.now - started == waits
     assert machine.successes["set_prices"] == 1
     liquidations = machine.successes["liquidate"] + machine.successes["liquidate_by_purchase"]

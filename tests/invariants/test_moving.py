@@ -3,7 +3,7 @@
 import pytest
 
 from perpool.evm import Evm
-from tests.invariants import rules
+from tests.invariants import draws, playbooks
 from tests.invariants.arena import deploy_arena
 from tests.invariants.machine import no_prologue, play
 from tests.invariants.profile import MOVING_RULES, STEPS, check_successes
@@ -20,7 +20,7 @@ def test_moving__no_invariant_breaks(
 ) -> None:
     arena = deploy_arena(evm, token_decimals=token_decimals, usdt_decimals=usdt_decimals)
 
-    machine = play(arena, rules.draw_moving, rules.leave, rules.opening, seed=seed, steps=STEPS)
+    machine = play(arena, draws.moving, playbooks.leave, playbooks.opening, seed=seed, steps=STEPS)
 
     check_successes(machine, MOVING_RULES)
 
@@ -28,7 +28,7 @@ def test_moving__no_invariant_breaks(
 def test_moving__from_empty_pools(evm: Evm) -> None:
     arena = deploy_arena(evm)
 
-    machine = play(arena, rules.draw_moving, rules.leave, no_prologue, seed=6, steps=STEPS // 2)
+    machine = play(arena, draws.moving, playbooks.leave, no_prologue, seed=6, steps=STEPS // 2)
 
     assert machine.successes["deposit"] > 0
     assert machine.successes["open_short"] > 0

@@ -7,7 +7,7 @@ and the model goes on from what the chain is. All other steps are equal to the u
 import pytest
 
 from perpool.evm import Evm
-from tests.invariants import rules
+from tests.invariants import draws, playbooks
 from tests.invariants.arena import deploy_arena
 from tests.invariants.machine import play
 from tests.invariants.profile import DEFAULT_STEPS, STEPS
@@ -20,7 +20,7 @@ def test_uniswap__no_invariant_breaks(evm: Evm, seed: int) -> None:
     arena = deploy_arena(evm, uniswap=True)
 
     machine = play(
-        arena, rules.draw_uniswap, rules.leave, rules.opening, seed=seed, steps=STEPS // 2
+        arena, draws.uniswap, playbooks.leave, playbooks.opening, seed=seed, steps=STEPS // 2
     )
 
     scale = STEPS / DEFAULT_STEPS

@@ -13,7 +13,7 @@ import pytest
 
 from perpool.build import Patches, compile_patched
 from perpool.evm import Evm
-from tests.invariants import rules
+from tests.invariants import draws, playbooks
 from tests.invariants.arena import Arena, deploy_arena
 from tests.invariants.machine import playing, replay, shorten
 from tests.invariants.steps import Step, Violation
@@ -279,11 +279,11 @@ def first_violation(
     rng = random.Random(seed)
     with playing(arena, independent=independent) as machine:
         try:
-            for step in rules.opening(machine):
+            for step in playbooks.opening(machine):
                 machine.run(step)
             while machine.count < STEPS:
-                machine.run(rules.draw_moving(machine, rng))
-            for step in rules.leave(machine):
+                machine.run(draws.moving(machine, rng))
+            for step in playbooks.leave(machine):
                 machine.run(step)
         except Violation as violation:
             return violation, machine.trace
