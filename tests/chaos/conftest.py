@@ -9,8 +9,9 @@ import pytest
 
 from perpool.anvil import Anvil
 from tests.chaos.table import pytest_sessionfinish, pytest_terminal_summary
-from tests.chaos.world import START, Stage, World
+from tests.chaos.world import START, World
 from tests.exchanges import StandIn
+from tests.keeper_stage import Stage
 
 __all__ = ["pytest_sessionfinish", "pytest_terminal_summary", "stage", "world"]
 

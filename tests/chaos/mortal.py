@@ -16,7 +16,8 @@ from typing import Any
 
 from perpool.chain import Chain
 from perpool.deployment import Record
-from tests.chaos.world import Desk, Stage, World
+from tests.chaos.world import Desk, World
+from tests.keeper_stage import Stage
 
 MOMENTS = ("plan", "attempt", "announce", "send", "answered", "mined", "final")
 """All that a transaction goes through on its way, in order; "send" is the broadcast."""

@@ -15,17 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.world import (
-    BLOCK,
-    MARKETS,
-    MINUTE,
-    REPORTERS,
-    START,
-    VENUES,
-    World,
-    figure,
-    truth,
-)
+from tests.chaos.world import BLOCK, MINUTE, START, VENUES, World, figure, truth
+from tests.keeper_stage import MARKETS, REPORTERS
 
 Record = Callable[[str, object], None]
 

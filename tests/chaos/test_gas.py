@@ -10,7 +10,8 @@ import pytest
 
 from perpool.keeper.transactions.fees import GWEI
 from perpool.keeper.transactions.journal import Transaction
-from tests.chaos.world import BLOCK, MAX_FEE, Desk, World, key
+from tests.chaos.world import BLOCK, MAX_FEE, Desk, World
+from tests.keeper_stage import key
 from tests.rpc_proxy import RpcProxy
 
 Record = Callable[[str, object], None]

@@ -28,7 +28,8 @@ from perpool.keeper.mailbox import Mailbox, Message
 from perpool.keeper.mailbox import redis as redis_mailbox
 from perpool.reports import pack_rates, sign_report
 from tests.chaos.disk import Disk
-from tests.chaos.world import BLOCK, MARKETS, MINUTE, QUORUM, START, World, figure, key
+from tests.chaos.world import BLOCK, MINUTE, START, World, figure
+from tests.keeper_stage import MARKETS, QUORUM, key
 from tests.redis_server import RedisServer
 
 Record = Callable[[str, object], None]

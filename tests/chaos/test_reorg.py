@@ -9,7 +9,8 @@ import pytest
 
 from perpool.keeper.transactions.fees import GWEI
 from perpool.keeper.transactions.journal import Transaction
-from tests.chaos.world import BLOCK, Desk, World, key
+from tests.chaos.world import BLOCK, Desk, World
+from tests.keeper_stage import key
 
 Record = Callable[[str, object], None]
 

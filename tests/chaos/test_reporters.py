@@ -21,17 +21,8 @@ from perpool.keeper.sources import Limits, Panel
 from perpool.reports import LARGEST_RATE, pack_rates, sign_report, unpack_rates
 from tests.chaos.disk import Disk
 from tests.chaos.mortal import REPORTING, report_and_die
-from tests.chaos.world import (
-    MARKETS,
-    MINUTE,
-    REPORTERS,
-    VENUES,
-    TruthfulVenue,
-    World,
-    figure,
-    key,
-    rounds_in,
-)
+from tests.chaos.world import MINUTE, VENUES, TruthfulVenue, World, figure, rounds_in
+from tests.keeper_stage import MARKETS, REPORTERS, key
 
 Record = Callable[[str, object], None]
 SEATS = range(REPORTERS)

@@ -26,13 +26,8 @@ from statistics import median
 from typing import Any
 
 import structlog
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
-from eth_utils import keccak
 
-from perpool.anvil import Anvil
-from perpool.chain import Chain, Contract
-from perpool.deployment import ChainSender, Deployment, Record, parse_config
+from perpool.chain import Contract
 from perpool.keeper.chain.contracts import Contracts, function
 from perpool.keeper.chain.nodes import Nodes
 from perpool.keeper.mailbox import Lease, Mailbox, Message, open_lease, open_mailbox
@@ -49,16 +44,14 @@ from perpool.keeper.transactions.journal import Journal
 from perpool.keeper.transactions.outbox import Event, Outbox
 from perpool.reports import rate_units, unpack_rates
 from tests.exchanges import StandIn
+from tests.keeper_stage import MARKETS, REPORTERS, Stage, key
 
 START = 1_760_000_400
 """A multiple of a minute."""
 BLOCK = 12
 MINUTE = 60
-MARKETS = ("ADA", "XRP")
 VENUES = ("binance", "bybit", "okx", "gate")
 MIN_VENUES = 3
-REPORTERS = 5
-QUORUM = 3
 POLICY = Policy(
     funding_heartbeat=timedelta(minutes=5),
     price_heartbeat=timedelta(minutes=3),
@@ -71,11 +64,6 @@ SLACK = 90
 or two."""
 MAX_FEE = 50 * GWEI
 _QUIET = structlog.wrap_logger(structlog.ReturnLogger(), processors=[lambda *_: ""])
-
-
-def key(name: str) -> LocalAccount:
-    """An actor's key."""
-    return Account.from_key(keccak(text=f"chaos {name}"))
 
 
 def truth(market: str, venue: str, time: int) -> tuple[Decimal, int, Decimal]:
@@ -125,51 +113,6 @@ class TruthfulVenue:
         time = self.clock()
         rate, hours, price = truth(market, self.name, time)
         return Reading(self.name, Funding(rate, timedelta(hours=hours)), price, price, time)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """The chain with the protocol on it, for all tests of a process."""
-
-    anvil: Anvil
-    chain: Chain
-    record: Record
-
-    @classmethod
-    def set_up(cls, anvil: Anvil, folder: Path, markets: Sequence[str] = MARKETS) -> Stage:
-        """Deploy markets whose prices the reporters sign."""
-        chain = Chain.connect(anvil.endpoint)
-        leg = {"min_debt": 10, "supply_cap": "none", "debt_cap": "none"}
-        market = {
-            "price": {"signed": {}, "max_age": "1h", "min": "0.001", "max": "1000"},
-            "route": {"fees": ["0.05%"]},
-            "reverse": leg | {"collateral_cap": "none"},
-            "forward": leg | {"block_cap": "none"},
-        }
-        config = parse_config(
-            {
-                "chain_id": chain.chain_id,
-                "owner": "deployer",
-                "guardian": key("guardian").address,
-                "usdt": "USDT",
-                "uniswap": {"test": True},
-                "test_tokens": {
-                    "USDT": {"decimals": 6, "kind": "usdt_like"},
-                    **{name: {"decimals": 18} for name in markets},
-                },
-                "reporters": {
-                    "addresses": [key(f"reporter {n}").address for n in range(REPORTERS)],
-                    "quorum": QUORUM,
-                },
-                "markets": {name: {"token": name} | market for name in markets},
-            }
-        )
-        owner = ChainSender(chain, chain.default)
-        record = Deployment(config, owner, folder / "chaos.json").run().record
-        for name in ("first", "second"):
-            chain.set_balance(key(f"submitter {name}").address, 10**20)
-        chain.rpc("evm_setAutomine", False)
-        return cls(anvil, chain, record)
 
 
 class Desk:

@@ -27,8 +27,8 @@ from perpool.keeper.model import Observation
 from perpool.keeper.sources import Panel, exchange_panel
 from perpool.reference.oracle import FundingFeed
 from perpool.reports import rate_units
-from tests.chaos.world import Stage, key
 from tests.exchanges import StandIn
+from tests.keeper_stage import Stage, key
 
 VENUES = ("binance", "bybit", "hyperliquid")
 MARKETS = ("APT", "BTC", "INJ", "TIA")

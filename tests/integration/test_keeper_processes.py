@@ -20,10 +20,11 @@ from eth_account import Account
 
 from perpool.anvil import Anvil
 from perpool.reports import rate_units, unpack_rates
-from tests.chaos.world import MARKETS, VENUES, Stage, key
 from tests.exchanges import StandIn
+from tests.keeper_stage import MARKETS, Stage, key
 from tests.redis_server import RedisServer
 
+VENUES = ("binance", "bybit", "okx", "gate")
 PASSWORD = "of no account"
 PERPOOL = str(Path(sys.executable).with_name("perpool"))
 LEASE = 15
