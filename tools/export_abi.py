@@ -21,6 +21,7 @@ CONTRACTS = (
     "Liquidator",
     "Multicall",
     "Operators",
+    "PerpVenue",
     "PoolFactory",
     "PriceFeed",
     "PriceOracle",

@@ -14,7 +14,13 @@ def test_invariants__all_are_checked_and_documented() -> None:
     documented = re.findall(rf"^\| ({ID.pattern}) \|", document, re.MULTILINE)
     checked = {
         invariant
-        for name in ("checks.py", "machine.py", "../fuzz/test_reward_stream.py")
+        for name in (
+            "checks.py",
+            "machine.py",
+            "../fuzz/test_reward_stream.py",
+            "../fuzz/perp_machine.py",
+            "../fuzz/carry_machine.py",
+        )
         for invariant in re.findall(rf'"({ID.pattern})"', (folder / name).read_text())
     }
 
