@@ -41,8 +41,8 @@ initializes: signatures
 initializes: shares[accounts := accounts, signatures := signatures]
 initializes: requests[frame := frame, share_token := shares]
 initializes: claiming[frame := frame, requests := requests, share_token := shares]
-initializes: settling[frame := frame, requests := requests, share_token := shares]
 initializes: tips[share_token := shares]
+initializes: settling[frame := frame, requests := requests, share_token := shares, tips := tips]
 
 exports: (
     # ERC-20, ERC-2612
@@ -233,6 +233,13 @@ def set_paused(paused: bool):
 
 
 # --- views
+
+
+@external
+@view
+@reentrant
+def hook() -> address:
+    return accounts.hook
 
 
 @external

@@ -7,7 +7,7 @@ from typing import Any
 
 from perpool.build import Artifact
 from perpool.evm import Account, Contract, Evm, Struct
-from tests.market import MAX, WAD, Leg, Market, deploy_market, wad
+from tests.market import MAX, NO_CAP, WAD, Market, deploy_market, wad
 from tests.pools import HOUR, calm
 from tests.venues import Parameters as VenueParameters
 
@@ -152,6 +152,11 @@ class Vault:
         shares = self.contract.maxRedeem(account)
         return int(self.contract.redeem(shares, account, account, sender=account))
 
+    def refresh(self) -> Vault:
+        """Price and funding as of now, which other fixtures may have made old."""
+        self.wait(1)
+        return self
+
     def observe(self) -> None:
         """The same price, observed after what was asked for."""
         self.evm.warp(1)
@@ -201,18 +206,21 @@ def deploy_vault(
     delay_blocks: int = 0,
     artifact: str | Artifact = "CarryVault",
     strategy: str | Artifact = "CarryStrategy",
+    spread_oracle: bool = False,
     **market_options: Any,
 ) -> Vault:
-    """A vault of an empty, calm market at 10 USDT a token, without limits.
+    """A vault of a calm market at 10 USDT a token, without limits.
 
-    The reverse pool has a million USDT to lend, the forward pool 10,000 tokens of which half are
-    lent. Funding is 10 %, so that the vault lends.
+    The reverse pool has a million USDT to lend. Funding is 10 %, so that the vault lends. With
+    `spread_oracle` the market's price bounds can be moved apart.
     """
     market = deploy_market(
         evm, token_decimals=token_decimals, usdt_decimals=usdt_decimals, **market_options
     )
-    market.lend("USDT lender", usdt=market.usd(1_000_000))
     calm(market)
+    if spread_oracle:
+        market = market_at(market, evm.deploy("SpreadOracle", market.oracle))
+    market.lend("USDT lender", usdt=market.usd(1_000_000))
     venue = _deploy_venue(market, usdt_decimals, delay_blocks) if real_venue else _script(market)
     contract, strategy_contract = build_vault(market, venue, parameters, artifact, strategy)
     contract.set_limits(2**128, market.usd(10**8), sender=market.owner)
@@ -244,6 +252,19 @@ def build_vault(
     return contract, evm.at(strategy, contract.strategy())
 
 
+def market_at(market: Market, oracle: Contract) -> Market:
+    """A second market of the same factory and tokens, at another oracle's prices."""
+    parameters = (*market.parameters[:4], oracle, *market.parameters[5:])
+    addresses = market.factory.create_market(parameters, sender=market.owner)
+    reverse, forward = (
+        market.evm.at(pool.artifact, address)
+        for pool, address in zip((market.reverse, market.forward), addresses, strict=True)
+    )
+    for pool in (reverse, forward):
+        market.factory.set_caps(pool, NO_CAP, NO_CAP, NO_CAP, sender=market.owner)
+    return replace(market, reverse=reverse, forward=forward, oracle=oracle, parameters=parameters)
+
+
 def _script(market: Market) -> Contract:
     venue = market.evm.deploy("ScriptedVenue", market.token, market.usdt, market.price_e36())
     market.usdt.mint(venue, market.usd(10**8), sender=market.owner)
@@ -267,17 +288,3 @@ def _deploy_venue(market: Market, usdt_decimals: int, delay_blocks: int) -> Cont
     market.usdt.approve(venue, MAX, sender=lender)
     venue.add_liquidity(amount, lender, sender=lender)
     return venue
-
-
-__all__ = [
-    "CARRY",
-    "E36",
-    "KEEP",
-    "LEND",
-    "NEUTRAL",
-    "Leg",
-    "Parameters",
-    "Vault",
-    "build_vault",
-    "deploy_vault",
-]

@@ -24,7 +24,7 @@ WAD: constant(uint256) = 10**18
 
 
 @internal
-def _adjust(target_short: uint256, may_borrow: bool) -> (bool, bool):
+def _adjust(target_short: uint256) -> (bool, bool):
     """
     @return Whether the venue took an order, and whether anything was borrowed.
     """
@@ -34,11 +34,10 @@ def _adjust(target_short: uint256, may_borrow: bool) -> (bool, bool):
     need: int256 = self._margin_needed(held, short, equity)
     borrowed: bool = False
     if need > convert(book.cash, int256):
-        if may_borrow:
-            borrowed = pools._borrow(convert(need, uint256) - book.cash)
+        borrowed = pools._borrow(convert(need, uint256) - book.cash)
         if not borrowed:
-            affordable: uint256 = self._affordable(equity, held.price)
-            short = self._reachable(held.short, min(short, affordable), held.price)
+            short = min(short, self._affordable(held, equity))
+            short = self._reachable(held.short, short, held.price)
             need = self._margin_needed(held, short, equity)
     size_delta: int256 = convert(held.short, int256) - convert(short, int256)
     need = min(need, convert(book.cash, int256))
@@ -86,11 +85,15 @@ def _margin_needed(held: book.Book, short: uint256, equity: int256) -> int256:
 
 @internal
 @view
-def _affordable(equity: int256, price: uint256) -> uint256:
+def _affordable(held: book.Book, equity: int256) -> uint256:
     """
-    @notice The short that equity and cash are the margin of.
+    @notice The short that equity and cash are the margin of. As it is where that is nearly as much: else the fee of one order
+            would be a reason for the next.
     """
     money: uint256 = convert(max(equity + convert(book.cash, int256), 0), uint256)
-    return targets._tokens_down(
-        wad_math._mul_div_down(money, WAD, terms.PARAMETERS.margin_ratio), price
+    short: uint256 = targets._tokens_down(
+        wad_math._mul_div_down(money, WAD, terms.PARAMETERS.margin_ratio), held.price
     )
+    if short < held.short and held.short - short < held.short // 100:
+        return held.short
+    return short

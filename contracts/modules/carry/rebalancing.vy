@@ -95,12 +95,14 @@ def _carry(price: uint256) -> bool:
     if plan.sell > 0:
         if pools._sell(targets._value_down(plan.sell, price), price):
             has_moved = True
+            # what the sale did not take
+            pools._deploy()
         else:
             # what cannot be sold, the hedge gives way for
             plan = targets._plan(p, price, held.collateral, book._net(held), False)
     has_ordered: bool = False
     has_borrowed: bool = False
-    has_ordered, has_borrowed = hedging._adjust(plan.short, True)
+    has_ordered, has_borrowed = hedging._adjust(plan.short)
     # what was borrowed for an order that was refused goes back, and counts for nothing
     has_repaid: bool = pools._repay() and not has_borrowed
     has_bought: bool = False
@@ -112,7 +114,7 @@ def _carry(price: uint256) -> bool:
 
 @internal
 def _lend(price: uint256) -> bool:
-    has_moved: bool = hedging._adjust(0, False)[0]
+    has_moved: bool = hedging._adjust(0)[0]
     has_moved = pools._repay() or has_moved
     held: book.Book = book._read()
     if held.short == 0 and held.pending == 0:

@@ -14,10 +14,12 @@ from contracts.modules import wad_math
 from contracts.modules.carry import frame
 from contracts.modules.carry import requests
 from contracts.modules.carry import shares as share_token
+from contracts.modules.carry import tips
 
 uses: frame
 uses: requests
 uses: share_token
+uses: tips
 
 
 # A redemption between its halves.
@@ -78,6 +80,7 @@ def _settle_deposit(controller: address) -> uint256:
         total_assets=worth + gained,
         total_supply=total + shares,
     )
+    tips._count()
     share_token._move(empty(address), self, shares)
     return shares
 
@@ -125,6 +128,7 @@ def _burn(controller: address, shares: uint256):
         usdt=request.usdt - part.usdt,
         min_tokens=request.min_tokens - part.min_tokens,
     )
+    tips._count()
     share_token._move(self, empty(address), shares)
 
 

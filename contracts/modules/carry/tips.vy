@@ -47,11 +47,19 @@ def _budget() -> uint256:
 
 
 @internal
-def _pay():
-    budget: uint256 = self._budget()
-    tip: uint256 = budget // PARTS
-    self.budget = budget - tip
+def _count():
+    """
+    @notice Before shares are minted or burnt, so that the time until then is counted at what there was.
+    """
+    self.budget = self._budget()
     self.counted_at = block.timestamp
+
+
+@internal
+def _pay():
+    self._count()
+    tip: uint256 = self.budget // PARTS
+    self.budget -= tip
     if tip == 0:
         return
     log ICarryVault.Tipped(caller=msg.sender, shares=tip)

@@ -1,0 +1,438 @@
+"""`CarryVault.settle_redeem`."""
+
+from __future__ import annotations
+
+import pytest
+
+from perpool.evm import Account, Evm, reverts
+from tests.market import wad
+from tests.pools import Balances
+from tests.vaults import KEEP, NEUTRAL, Vault, deploy_vault
+
+NO_CAP = 2**128 - 1
+
+
+def carrying(vault: Vault, alice: Account, bob: Account) -> Vault:
+    """Two thirds Alice's, one third Bob's, at the target."""
+    vault.deposit(alice, vault.tokens(1_000))
+    vault.deposit(bob, vault.tokens(500))
+    vault.carry()
+    return vault
+
+
+def test_settle_redeem__nothing_asked(plain: Vault, alice: Account) -> None:
+    with reverts("no request"):
+        plain.contract.settle_redeem(alice)
+
+
+def test_settle_redeem__at_a_price_observed_before_it(plain: Vault, alice: Account) -> None:
+    plain.deposit(alice, plain.tokens(1))
+    plain.request_redeem(alice, 10**6)
+    with reverts("too soon"):
+        plain.contract.settle_redeem(alice)
+
+
+def test_settle_redeem__lending(vault: Vault, alice: Account, bob: Account) -> None:
+    contract, market = vault.contract, vault.market
+    vault.deposit(alice, vault.tokens(100))
+    vault.deposit(bob, vault.tokens(50))
+    shares = contract.balanceOf(alice)
+    rest = contract.totalSupply() - shares
+    vault.request_redeem(alice, shares)
+    vault.observe()
+    before = Balances([market.token], contract, market.forward)
+    assets = contract.settle_redeem(alice, sender=bob)
+    (event,) = vault.evm.last.events("RedeemSettled", contract)
+    assert event.args.as_dict() == {
+        "controller": alice.address,
+        "shares": shares,
+        "assets": assets,
+        "usdt_in": 0,
+        "total_supply": rest,
+    }
+    assert vault.tokens(100) - 2 <= assets <= vault.tokens(100)
+    assert before.changes(contract) == (assets,)
+    assert before.changes(market.forward) == (-assets,)
+    assert contract.totalSupply() == rest
+    assert contract.maxWithdraw(alice) == assets
+    assert contract.pendingRedeemRequest(0, alice) == 0
+    assert not contract.is_due()
+
+
+def test_settle_redeem__lending__as_many_as_the_forward_pool_can_pay(
+    plain: Vault, alice: Account
+) -> None:
+    market, contract = plain.market, plain.contract
+    plain.deposit(alice, plain.tokens(100))
+    market.short(margin=plain.usd(2_000), tokens=plain.tokens(60))
+    shares = contract.balanceOf(alice)
+    plain.request_redeem(alice, shares, usdt=100, min_tokens=plain.tokens(99))
+    plain.observe()
+    assets = contract.settle_redeem(alice)
+    assert assets == pytest.approx(plain.tokens(40), rel=1e-6)
+    left = contract.pendingRedeemRequest(0, alice)
+    assert left == pytest.approx(shares * 0.6, rel=1e-6)
+    # what was brought goes with the parts
+    assert contract.claimable_usdt(alice) in (39, 40)
+    with reverts("insufficient cash"):
+        contract.settle_redeem(alice)
+    market.lend("another", tokens=plain.tokens(100))
+    assert contract.settle_redeem(alice) == pytest.approx(plain.tokens(60), rel=1e-5)
+    assert contract.claimable_usdt(alice) == 100
+    assert contract.totalSupply() == 0
+
+
+def test_settle_redeem__carrying__everybody_elses_ratios_stay(
+    vault: Vault, alice: Account, bob: Account
+) -> None:
+    carrying(vault, alice, bob)
+    vault.set_price(11)
+    vault.rebalance()
+    contract = vault.contract
+    ratios = vault.ratios()
+    held, supply = vault.holdings(), contract.totalSupply()
+    worth = contract.totalAssets() / supply
+    shares = contract.balanceOf(bob)
+    got = vault.redeem(bob, shares)
+    after = vault.holdings()
+    rest = 1 - shares / supply
+    assert after.short == pytest.approx(held.short * rest, rel=1e-6)
+    assert after.collateral == pytest.approx(held.collateral * rest, rel=1e-6)
+    assert after.debt == pytest.approx(held.debt * rest, rel=1e-5)
+    assert vault.ratios() == pytest.approx(ratios, rel=1e-5)
+    # he pays the venue's fee, and what the swap cost
+    assert 0.997 * shares * worth < got < shares * worth
+    assert contract.totalAssets() / contract.totalSupply() >= worth * (1 - 1e-7)
+    assert not contract.is_due()
+    assert vault.strategy.set_apart() == (0, 0)
+
+
+def test_settle_redeem__carrying__with_usdt_for_his_debt(
+    plain: Vault, alice: Account, bob: Account
+) -> None:
+    """He keeps all his tokens, and what he brought too much."""
+    carrying(plain, alice, bob)
+    plain.set_price(12)
+    plain.rebalance()
+    contract = plain.contract
+    held, supply = plain.holdings(), contract.totalSupply()
+    shares = contract.balanceOf(bob)
+    brought = plain.usd(10_000)
+    plain.request_redeem(bob, shares, usdt=brought)
+    plain.observe()
+    assets = contract.settle_redeem(bob)
+    assert assets == held.collateral * shares // supply
+    (event,) = plain.evm.last.events("RedeemSettled", contract)
+    # his debt less what his part of the short paid
+    equity = held.equity * shares // supply
+    owed = held.debt * shares // supply
+    fee = plain.value(held.short * shares // supply) * 0.0005
+    assert event.args.usdt_in == pytest.approx(owed - equity + fee, rel=1e-5)
+    assert contract.claimable_usdt(bob) == brought - event.args.usdt_in
+    before = Balances([plain.market.token, plain.market.usdt], bob)
+    plain.claim_tokens(bob)
+    assert before.changes(bob) == (assets, brought - event.args.usdt_in)
+
+
+def test_settle_redeem__carrying__a_surplus_buys_tokens(neutral: Vault, alice: Account) -> None:
+    """After a fall the short has earned more than is owed."""
+    bob = neutral.evm.account("bob")
+    carrying(neutral, alice, bob)
+    neutral.set_price(8)
+    held, supply = neutral.holdings(), neutral.contract.totalSupply()
+    shares = neutral.contract.balanceOf(bob)
+    assets = neutral.redeem(bob, shares)
+    assert assets > held.collateral * shares // supply
+    assert assets == pytest.approx(
+        neutral.contract.convertToAssets(neutral.contract.balanceOf(alice)) / 2, rel=3e-3
+    )
+    assert neutral.contract.claimable_usdt(bob) == 0
+
+
+def test_settle_redeem__carrying__a_surplus_that_buys_nothing_is_paid_as_it_is(
+    neutral: Vault, alice: Account, bob: Account
+) -> None:
+    carrying(neutral, alice, bob)
+    neutral.set_price(8)
+    neutral.market.factory.allow_swapper(neutral.market.swapper, False, sender=neutral.owner)
+    held, supply = neutral.holdings(), neutral.contract.totalSupply()
+    shares = neutral.contract.balanceOf(bob)
+    neutral.request_redeem(bob, shares)
+    neutral.observe()
+    assert neutral.contract.settle_redeem(bob) == held.collateral * shares // supply
+    surplus = (held.equity + held.cash - held.debt) * shares // supply
+    assert neutral.contract.claimable_usdt(bob) == pytest.approx(surplus, rel=3e-3)
+    assert neutral.contract.claimable_usdt(bob) < surplus
+
+
+def test_settle_redeem__the_last_one_takes_everything(
+    vault: Vault, alice: Account, bob: Account
+) -> None:
+    carrying(vault, alice, bob)
+    vault.redeem(bob, vault.contract.balanceOf(bob))
+    keeper = vault.evm.account("keeper")
+    vault.contract.transfer(alice, vault.contract.balanceOf(keeper), sender=keeper)
+    worth = vault.contract.totalAssets()
+    got = vault.redeem(alice, vault.contract.balanceOf(alice))
+    assert 0.997 * worth < got <= worth
+    assert vault.contract.totalSupply() == 0
+    held = vault.holdings()
+    # the debt that would have been too small for the pool is paid with his
+    assert (held.short, held.debt, held.equity) == (0, 0, 0)
+    assert vault.contract.totalAssets() <= 10 ** max(vault.market.token.decimals() - 6, 0)
+
+
+def test_settle_redeem__a_debt_too_small_to_be_left(plain: Vault, alice: Account) -> None:
+    """What is left would owe less than the pool's 10 USDT: it is paid out of what is left."""
+    bob = plain.evm.account("bob")
+    plain.deposit(alice, plain.tokens(1_000))
+    plain.deposit(bob, plain.tokens(5))
+    plain.carry()
+    assert plain.holdings().debt > plain.usd(1_400)
+    rest = plain.contract.convertToAssets(plain.contract.balanceOf(bob))
+    plain.redeem(alice, plain.contract.balanceOf(alice))
+    held = plain.holdings()
+    assert held.debt == 0
+    assert held.short == pytest.approx(plain.tokens(1.5), rel=1e-2)
+    # the rest, and tips, is worth what it was
+    assert plain.contract.convertToAssets(plain.contract.balanceOf(bob)) == pytest.approx(
+        rest, rel=5e-3
+    )
+
+
+def test_settle_redeem__too_few_tokens(plain: Vault, alice: Account, bob: Account) -> None:
+    carrying(plain, alice, bob)
+    shares = plain.contract.balanceOf(bob)
+    with plain.evm.anchor():
+        assets = plain.redeem(bob, shares)
+    plain.request_redeem(bob, shares, min_tokens=assets + plain.tokens(1))
+    plain.observe()
+    with reverts("too few tokens"):
+        plain.contract.settle_redeem(bob)
+    assert plain.contract.pendingRedeemRequest(0, bob) == shares
+    plain.evm.warp(86_400)
+    plain.contract.cancel_redeem(bob, bob, sender=bob)
+    plain.wait(1)
+    assert plain.redeem(bob, shares, min_tokens=assets - plain.tokens("0.1")) > 0
+
+
+def test_settle_redeem__refused_by_the_venue_it_waits(
+    plain: Vault, alice: Account, bob: Account
+) -> None:
+    carrying(plain, alice, bob)
+    plain.request_redeem(bob, plain.contract.balanceOf(bob))
+    plain.observe()
+    plain.venue.set_refusing(True, False)
+    with reverts("order refused"):
+        plain.contract.settle_redeem(bob)
+    plain.venue.set_refusing(False, False)
+    assert plain.contract.settle_redeem(bob) > 0
+
+
+def test_settle_redeem__as_many_as_the_venue_has_room_for(
+    plain: Vault, alice: Account, bob: Account
+) -> None:
+    carrying(plain, alice, bob)
+    # two thirds of his 150
+    plain.venue.set_room(0, plain.tokens(100))
+    shares = plain.contract.balanceOf(bob)
+    plain.request_redeem(bob, shares)
+    plain.observe()
+    plain.contract.settle_redeem(bob)
+    left = plain.contract.pendingRedeemRequest(0, bob)
+    assert left == pytest.approx(shares / 3, rel=1e-3)
+    plain.contract.settle_redeem(bob)
+    assert plain.contract.pendingRedeemRequest(0, bob) == 0
+
+
+def test_settle_redeem__is_not_held_to_the_largest_trade(
+    plain: Vault, alice: Account, bob: Account
+) -> None:
+    carrying(plain, alice, bob)
+    plain.contract.set_limits(0, 1, sender=plain.owner)
+    plain.contract.set_paused(True, sender=plain.market.guardian)
+    assert plain.redeem(bob, plain.contract.balanceOf(bob)) > plain.tokens(490)
+
+
+def test_settle_redeem__no_market_to_sell_on(plain: Vault, alice: Account, bob: Account) -> None:
+    """Without USDT he waits; with it he needs no market."""
+    carrying(plain, alice, bob)
+    plain.set_price(12)
+    plain.rebalance()
+    plain.market.factory.allow_swapper(plain.market.swapper, False, sender=plain.owner)
+    shares = plain.contract.balanceOf(bob)
+    plain.request_redeem(bob, shares)
+    plain.observe()
+    with reverts("slippage"):
+        plain.contract.settle_redeem(bob)
+    plain.evm.warp(86_400)
+    plain.contract.cancel_redeem(bob, bob, sender=bob)
+    plain.wait(1)
+    assert plain.redeem(bob, shares, usdt=plain.usd(1_000)) > plain.tokens(490)
+
+
+# --- a venue that takes its time
+
+
+def ordered(vault: Vault, alice: Account, bob: Account, **asked: int) -> int:
+    """Bob's redemption at a late venue. Returns his shares."""
+    carrying(vault, alice, bob)
+    vault.venue.set_late(True)
+    shares = int(vault.contract.balanceOf(bob))
+    vault.request_redeem(bob, shares, **asked)
+    vault.observe()
+    vault.venue.set_stalled(True)
+    assert vault.contract.settle_redeem(bob) == 0
+    return shares
+
+
+def test_settle_redeem__late__while_it_waits(plain: Vault, alice: Account, bob: Account) -> None:
+    contract = plain.contract
+    shares = ordered(plain, alice, bob)
+    supply = contract.totalSupply()
+    assert plain.position().pending != 0
+    assert contract.settle_redeem(bob) == 0
+    assert not contract.is_due()
+    assert not plain.rebalance()
+    assert contract.totalSupply() == supply
+    assert contract.pendingRedeemRequest(0, bob) == shares
+    assert plain.strategy.set_apart() == (0, 0)
+
+
+@pytest.mark.parametrize("who", ["settle_redeem", "rebalance", "the venue's settle"])
+def test_settle_redeem__late__confirmed(
+    plain: Vault, alice: Account, bob: Account, who: str
+) -> None:
+    contract = plain.contract
+    shares = ordered(plain, alice, bob)
+    supply, held = contract.totalSupply(), plain.holdings()
+    worth = contract.totalAssets() * shares / supply
+    plain.venue.set_stalled(False)
+    if who == "rebalance":
+        assert not plain.rebalance()
+        # his part is nobody else's now
+        assert contract.totalSupply() == supply - shares
+        collateral, debt_shares = plain.strategy.set_apart()
+        assert collateral == held.collateral * shares // supply
+        assert debt_shares > 0
+        assert plain.holdings().collateral == held.collateral - collateral
+        assert contract.pendingRedeemRequest(0, bob) == shares
+        assert not contract.is_due()
+    elif who == "the venue's settle":
+        plain.venue.settle(plain.position().pending)
+    assets = contract.settle_redeem(bob, sender=plain.evm.account("anybody"))
+    assert 0.997 * worth < assets < worth
+    assert contract.totalSupply() == supply - shares
+    assert plain.strategy.set_apart() == (0, 0)
+    assert contract.maxRedeem(bob) == shares
+    with reverts("no request"):
+        contract.settle_redeem(bob)
+
+
+def test_settle_redeem__late__failed(plain: Vault, alice: Account, bob: Account) -> None:
+    contract = plain.contract
+    shares = ordered(plain, alice, bob)
+    held = plain.holdings()
+    plain.venue.set_stalled(False)
+    plain.venue.set_failing(True)
+    assert not plain.rebalance()
+    assert plain.holdings().short == held.short
+    assert contract.pendingRedeemRequest(0, bob) == shares
+    assert plain.strategy.set_apart() == (0, 0)
+    # a failed order is no reason to keep him
+    plain.evm.warp(86_400)
+    assert contract.cancel_redeem(bob, bob, sender=bob) == shares
+
+
+def test_settle_redeem__late__failed_and_ordered_again(
+    plain: Vault, alice: Account, bob: Account
+) -> None:
+    shares = ordered(plain, alice, bob)
+    plain.venue.set_stalled(False)
+    plain.venue.set_failing(True)
+    plain.rebalance()
+    plain.venue.set_failing(False)
+    assert plain.contract.settle_redeem(bob) > 0
+    assert plain.contract.maxRedeem(bob) == shares
+
+
+def test_settle_redeem__late__a_second_half_that_cannot_be_done_stops_nobody(
+    plain: Vault, alice: Account, bob: Account
+) -> None:
+    """Bob's tokens cannot be sold; the vault goes on, and so do others' redemptions."""
+    contract, market = plain.contract, plain.market
+    ordered(plain, alice, bob)
+    plain.venue.set_stalled(False)
+    plain.rebalance()
+    market.factory.allow_swapper(market.swapper, False, sender=plain.owner)
+    plain.set_price("12.2")
+    apart = plain.strategy.set_apart()
+    with reverts("slippage"):
+        contract.settle_redeem(bob)
+    assert contract.is_due()
+    assert plain.rebalance()
+    plain.rebalance()
+    assert plain.ratios()[1] == pytest.approx(0.5, abs=2e-3)
+    assert plain.strategy.set_apart() == apart
+    plain.request_redeem(alice, contract.balanceOf(alice) // 2, usdt=plain.usd(2_000))
+    plain.observe()
+    assert contract.settle_redeem(alice) > plain.tokens(490)
+    assert plain.strategy.set_apart() == apart
+    market.factory.allow_swapper(market.swapper, True, sender=plain.owner)
+    assert contract.settle_redeem(bob) > plain.tokens(400)
+    assert plain.strategy.set_apart() == (0, 0)
+
+
+def test_settle_redeem__late__the_fill_is_his(plain: Vault, alice: Account, bob: Account) -> None:
+    """Filled 0.9 % worse than expected: those who stay have what they had."""
+    contract = plain.contract
+    ordered(plain, alice, bob)
+    supply, shares = contract.totalSupply(), contract.pendingRedeemRequest(0, bob)
+    worth = contract.totalAssets()
+    plain.mark(0.9)
+    plain.venue.set_stalled(False)
+    plain.rebalance()
+    assert contract.totalAssets() == pytest.approx(worth * (supply - shares) / supply, rel=1e-7)
+    plain.mark(0)
+    assets = contract.settle_redeem(bob)
+    loss = plain.tokens(150) * (0.009 + 0.0005)
+    assert assets == pytest.approx(worth * shares / supply - loss, rel=5e-4)
+
+
+def test_settle_redeem__late__too_few_tokens_to_expect(
+    plain: Vault, alice: Account, bob: Account
+) -> None:
+    carrying(plain, alice, bob)
+    plain.venue.set_late(True)
+    shares = plain.contract.balanceOf(bob)
+    plain.request_redeem(bob, shares, min_tokens=plain.tokens(501))
+    plain.observe()
+    with reverts("too few tokens"):
+        plain.contract.settle_redeem(bob)
+    assert plain.position().pending == 0
+
+
+@pytest.mark.parametrize("preset", [KEEP, NEUTRAL], ids=["keep", "neutral"])
+def test_settle_redeem__late__at_the_products_venue(
+    evm: Evm, alice: Account, bob: Account, preset: object
+) -> None:
+    vault = deploy_vault(evm, preset, real_venue=True, delay_blocks=2)  # type: ignore[arg-type]
+    contract = vault.contract
+    vault.deposit(alice, vault.tokens(1_000))
+    vault.deposit(bob, vault.tokens(500))
+    vault.set_funding(50)
+    for _ in range(6):
+        vault.rebalance()
+        vault.wait(12)
+    assert not contract.is_due()
+    shares = contract.balanceOf(bob)
+    worth = contract.totalAssets() * shares / contract.totalSupply()
+    vault.request_redeem(bob, shares)
+    vault.observe()
+    assert contract.settle_redeem(bob) == 0
+    vault.evm.mine(2)
+    vault.wait(12)
+    assets = contract.settle_redeem(bob)
+    assert 0.996 * worth < assets < worth
+    assert not contract.is_due()
+    assert vault.ratios()[1] == pytest.approx(0.5, abs=wad(1) / wad(100))
