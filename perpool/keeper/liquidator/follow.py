@@ -14,6 +14,8 @@ chain, the newest that still is, is where chain and file parted: what was read a
 again, and events are looked through again from there. Everything in the file can be had from the
 chain once more, so a file that is lost costs nothing but time.
 
+`AccountFollower` is what all of this is; `Follower` is the one of pools, and has what is of them.
+
 Whenever there are new blocks, the last `TAIL` before them are looked through again, in the same
 request. Accounts of events that are new there, or are gone, are read again. So what a node left out
 of blocks that it had only just got is found, and so is a reorganisation that no hash has shown.
@@ -32,7 +34,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Protocol
+from typing import IO, Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import structlog
 
@@ -46,8 +48,6 @@ from perpool.keeper.database import transaction
 from perpool.keeper.liquidator.index import Leg, Position, PositionIndex
 
 CONTRACTS = {Leg.REVERSE: "ReversePool", Leg.FORWARD: "ForwardPool"}
-WHOSE = ("on_behalf", "borrower")
-"""Arguments of events that name whose position has changed."""
 SPAN = 2_000
 """Blocks of which events are asked for at once; fewer after a failure."""
 TAIL = 64
@@ -129,18 +129,37 @@ class Progress:
     """Accounts that were read."""
 
 
-class Follower:
-    """The positions of some pools of one chain, as of the newest `advance`.
+class Index(Protocol):
+    """Where the positions of one contract are kept."""
 
-    `pools` maps addresses to legs; before the block `start` there were none of them. The file is
-    nobody else's until `close`; without a path, nothing is written. Raises FollowError; what is
-    wrong with the nodes is raised as it comes, and changes nothing.
+    def __len__(self) -> int: ...
+
+    def put(self, account: str, collateral: int, debt_shares: int, opened_block: int = 0) -> None:
+        """What an account has now."""
+
+
+I = TypeVar("I", bound=Index)  # noqa: E741 - of an index
+
+
+class AccountFollower(Generic[I]):
+    """The positions in some contracts of one chain, as of the newest `advance`.
+
+    Before the block `start` there were none of them. The file is nobody else's until `close`;
+    without a path, nothing is written. Raises FollowError; what is wrong with the nodes is raised
+    as it comes, and changes nothing.
     """
+
+    contracts: ClassVar[Sequence[str]]
+    """Whose events they are."""
+    whose: ClassVar[Sequence[str]]
+    """Arguments of events that name whose position has changed."""
+    needless: ClassVar[str]
+    """Positions that need not be kept, in SQL."""
 
     def __init__(
         self,
         reader: Reader,
-        pools: Mapping[str, Leg],
+        pools: Sequence[str],
         path: Path | None,
         *,
         start: int = 0,
@@ -149,23 +168,31 @@ class Follower:
         log: Any = None,
     ) -> None:
         self.reader = reader
-        self.pools = dict(pools)
         self.start = start
         self.window = window
         self.log = log or structlog.get_logger("perpool.keeper.liquidator")
         self._longest_span = self._span = span
         self._recent: set[Sighting] = set()
         """What has been seen in the last `TAIL` blocks; nothing of before a restart."""
-        for contract in CONTRACTS.values():
+        for contract in self.contracts:
             reader.learn(load_abi(contract))
-        self._store = _Store(path, reader.chain_id, list(self.pools), start)
+        self._store = _Store(path, reader.chain_id, pools, start, self.needless)
         self._scanned = self._store.scanned()
         self._blocks = self._store.blocks()
-        self.indexes = {
-            pool: PositionIndex(leg, self._store.positions(pool))
-            for pool, leg in self.pools.items()
-        }
-        """By pool."""
+        self.indexes = {each: self._index(each, self._store.positions(each)) for each in pools}
+        """By address."""
+
+    def _index(self, pool: str, positions: Sequence[Position]) -> I:
+        """Of what is known of a contract."""
+        raise NotImplementedError
+
+    def _calls(self, account: Account) -> list[Call]:
+        """What a position is read by."""
+        raise NotImplementedError
+
+    def _position(self, account: Account, answers: Sequence[Any]) -> Position:
+        """From the answers to these calls."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Let go of the file."""
@@ -190,7 +217,7 @@ class Follower:
             last = min(first + self._span - 1, head.number)
             seen = self._sightings(first, last)
             known = {each for each in recent if each[0] >= first}
-            accounts = doubtful.union(*(_subjects(event) for _, event in seen ^ known))
+            accounts = doubtful.union(*(self._subjects(event) for _, event in seen ^ known))
             positions = self._positions(accounts, head)
             blocks = [*self._anchor(common), Block(head.number, head.hash)]
             if not self._is_there(blocks[-1]):
@@ -229,24 +256,28 @@ class Follower:
     def _sightings(self, first: int, last: int) -> set[Sighting]:
         """Events of these blocks that are about somebody's position."""
         try:
-            events = self.reader.logs(list(self.pools), first, last)
+            events = self.reader.logs(list(self.indexes), first, last)
         except ChainError:
             # maybe because these are too many
             self._span = max(1, self._span // 2)
             raise
         self._span = min(2 * self._span, self._longest_span)
-        return {each for each in events if _subjects(each[1])}
+        return {each for each in events if self._subjects(each[1])}
 
     def _positions(self, accounts: Iterable[Account], head: Head) -> list[tuple[str, Position]]:
         """(pool, position) of accounts at a block."""
         known = sorted(accounts)
-        calls = [bind(CONTRACTS[self.pools[a.pool]], a.pool, "position", a.address) for a in known]
-        answers = values(self.reader.read(calls, head))
+        calls = [self._calls(each) for each in known]
+        answers = iter(values(self.reader.read([call for each in calls for call in each], head)))
         return [
-            # the reverse pool's answer has no block of opening
-            (account.pool, Position(account.address, *answer[:2], *answer[2:3]))
-            for account, answer in zip(known, answers, strict=True)
+            (account.pool, self._position(account, [next(answers) for _ in each]))
+            for account, each in zip(known, calls, strict=True)
         ]
+
+    def _subjects(self, event: Event) -> set[Account]:
+        """Whose positions an event is about."""
+        named = (name for name in self.whose if name in event.args._fields)
+        return {Account(event.address, event.args[name]) for name in named}
 
     def _keep(
         self,
@@ -264,18 +295,41 @@ class Follower:
             index.put(each.account, each.collateral, each.debt_shares, each.opened_block)
 
 
-def _subjects(event: Event) -> set[Account]:
-    """Whose positions an event is about."""
-    return {
-        Account(event.address, event.args[name]) for name in WHOSE if name in event.args._fields
-    }
+class Follower(AccountFollower[PositionIndex]):
+    """Of the accounts with debt of some pools; `pools` maps addresses to legs."""
+
+    contracts = tuple(CONTRACTS.values())
+    whose = ("on_behalf", "borrower")
+    needless = "debt_shares = '0'"
+
+    def __init__(
+        self, reader: Reader, pools: Mapping[str, Leg], path: Path | None, **options: Any
+    ) -> None:
+        self.pools = dict(pools)
+        super().__init__(reader, list(pools), path, **options)
+
+    def _index(self, pool: str, positions: Sequence[Position]) -> PositionIndex:
+        return PositionIndex(self.pools[pool], positions)
+
+    def _calls(self, account: Account) -> list[Call]:
+        return [
+            bind(CONTRACTS[self.pools[account.pool]], account.pool, "position", account.address)
+        ]
+
+    def _position(self, account: Account, answers: Sequence[Any]) -> Position:
+        # the reverse pool's answer has no block of opening
+        [answer] = answers
+        return Position(account.address, *answer[:2], *answer[2:3])
 
 
 class _Store:
     """The file, or memory. Amounts are text: SQLite's integers end at 2**63."""
 
-    def __init__(self, path: Path | None, chain_id: int, pools: Sequence[str], start: int) -> None:
+    def __init__(
+        self, path: Path | None, chain_id: int, pools: Sequence[str], start: int, needless: str
+    ) -> None:
         self.path = path
+        self.needless = needless
         with contextlib.ExitStack() as opened, self._faults():
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -317,11 +371,11 @@ class _Store:
             return [Block(*row) for row in rows]
 
     def positions(self, pool: str) -> list[Position]:
-        """Of a pool, those with debt."""
+        """Of a pool, those that are needed."""
         with self._faults():
             rows = self._db.execute(
-                "SELECT account, collateral, debt_shares, opened_block FROM positions "
-                "WHERE pool = ? AND debt_shares != '0'",
+                "SELECT account, collateral, debt_shares, opened_block FROM positions "  # noqa: S608
+                f"WHERE pool = ? AND NOT ({self.needless})",
                 (pool,),
             )
             return [
@@ -347,8 +401,8 @@ class _Store:
         """All that was learnt at the last of `blocks`, in one step.
 
         Of the blocks that are here the first stays, and those in the window: what is newer is no
-        longer on the chain. Accounts without debt stay as long, since a reorganisation may bring it
-        back.
+        longer on the chain. What is needless stays as long, since after a
+        reorganisation it may be needed.
         """
         with self._writing() as db:
             db.execute(
@@ -372,7 +426,8 @@ class _Store:
                 ),
             )
             db.execute(
-                "DELETE FROM positions WHERE debt_shares = '0' AND read_at < ?", (window.start,)
+                f"DELETE FROM positions WHERE ({self.needless}) AND read_at < ?",  # noqa: S608
+                (window.start,),
             )
             self._set(db, scanned=scanned)
 
