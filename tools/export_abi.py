@@ -15,6 +15,8 @@ from perpool.build import compile_contract
 
 FOLDER = Path(__file__).resolve().parent.parent / "perpool" / "abi"
 CONTRACTS = (
+    "CarryStrategy",
+    "CarryVault",
     "ForwardPool",
     "FundingOracle",
     "Lens",
