@@ -39,6 +39,7 @@ WIDTH = 120
 LAZY = {
     "demo": ("perpool.demo.cli", "demo", "Replay real market history on a local chain."),
     "keeper": ("perpool.keeper.cli", "keeper", "Report funding and prices, liquidate."),
+    "replay": ("perpool.replay.cli", "replay", "Replay the carry vault on recorded history."),
 }
 """Command -> module, attribute, short help."""
 _MISSING = "-"

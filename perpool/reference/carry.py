@@ -138,8 +138,8 @@ class CarryStrategy:
         return StrategyMemory(*kept)
 
     def restore(self, saved: StrategyMemory) -> None:
-        """Back to what `save` gave."""
-        self.memory = saved
+        """Back to what `save` gave, in place: a call in progress holds on to its memory."""
+        vars(self.memory).update(vars(saved))
 
     # -- the vault's --
 
@@ -336,11 +336,12 @@ class CarryStrategy:
         if aim.sell:
             if self._sell(value_down(aim.sell, price), price):
                 moved = True
+                # what the sale did not take
+                self._deploy()
             else:
                 # what cannot be sold, the hedge gives way for
                 aim = plan(p, price, held.collateral, held.net, may_sell=False)
-        ordered, borrowed = self._adjust(aim.short, may_borrow=True)
-        self._settle_order()
+        ordered, borrowed = self._adjust(aim.short)
         # what was borrowed for an order that was refused goes back, and counts for nothing
         repaid = self._repay() and not borrowed
         bought = False
@@ -350,8 +351,7 @@ class CarryStrategy:
         return moved or ordered or repaid or bought
 
     def _lend_all(self, price: int) -> bool:
-        moved = self._adjust(0, may_borrow=False)[0]
-        self._settle_order()
+        moved = self._adjust(0)[0]
         moved = self._repay() or moved
         held = self.book()
         if held.short == 0 and held.pending == 0:
@@ -362,23 +362,25 @@ class CarryStrategy:
                 moved = self._buy_tokens(price) or moved
         return self._lend() or moved
 
-    def _adjust(self, target: int, *, may_borrow: bool) -> tuple[bool, bool]:
+    def _adjust(self, target: int) -> tuple[bool, bool]:
         """(whether the venue took an order, whether anything was borrowed)."""
         held = self.book()
         short = self._reachable(held, target)
         need, borrowed = self._margin_needed(held, short), False
         if need > self.memory.cash:
-            if may_borrow:
-                borrowed = self._borrow(need - self.memory.cash)
+            borrowed = self._borrow(need - self.memory.cash)
             if not borrowed:
                 short = self._reachable(held, min(short, self._affordable(held)))
                 need = self._margin_needed(held, short)
         need = min(need, self.memory.cash)
-        if short != held.short and self._order(held.short - short, need, held.price):
-            return True, borrowed
-        # without the size, its margin at least
-        need = min(self._margin_needed(held, held.short), self.memory.cash)
-        return bool(need and self._order(0, need, held.price)), borrowed
+        ordered = short != held.short and self._order(held.short - short, need, held.price)
+        if not ordered:
+            # without the size, its margin at least
+            need = min(self._margin_needed(held, held.short), self.memory.cash)
+            ordered = need and self._order(0, need, held.price)
+        if ordered:
+            self._settle_order()
+        return bool(ordered), borrowed
 
     def _reachable(self, held: Book, target: int) -> int:
         """The short that one order can make of it on the way to the target."""
@@ -397,9 +399,10 @@ class CarryStrategy:
         return margin + share_of_up(traded, self.venue.parameters.fee) - held.equity
 
     def _affordable(self, held: Book) -> int:
-        """The short that equity and cash are the margin of."""
+        """The short that equity and cash are the margin of; as it is where it nearly is."""
         money = max(held.equity + self.memory.cash, 0)
-        return tokens_down(mul_div_down(money, WAD, self.parameters.margin_ratio), held.price)
+        short = tokens_down(mul_div_down(money, WAD, self.parameters.margin_ratio), held.price)
+        return held.short if 0 < held.short - short < held.short // 100 else short
 
     # -- orders --
 

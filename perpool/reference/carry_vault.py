@@ -130,8 +130,8 @@ class CarryVault:
         return VaultMemory(*kept)
 
     def restore(self, saved: VaultMemory) -> None:
-        """Back to what `save` gave."""
-        self.memory = saved
+        """Back to what `save` gave, in place: a call in progress holds on to its memory."""
+        vars(self.memory).update(vars(saved))
 
     # -- anyone --
 
@@ -171,6 +171,7 @@ class CarryVault:
             total_assets=worth + gained,
             total_supply=memory.total + shares,
         )
+        self._count_tips()
         self._move_shares(NOBODY, self.name, shares)
         return shares
 
@@ -379,6 +380,7 @@ class CarryVault:
             usdt=request.usdt - half.usdt,
             min_tokens=request.min_tokens - half.min_tokens,
         )
+        self._count_tips()
         self._move_shares(self.name, NOBODY, shares)
 
     def _finish(self, controller: str, *, exact: bool) -> int:
@@ -414,10 +416,14 @@ class CarryVault:
         elapsed = self.world.now - memory.tips_at
         return memory.tip_budget + mul_div_down(yearly, elapsed, interest.YEAR)
 
+    def _count_tips(self) -> None:
+        """Before shares are minted or burnt."""
+        self.memory.tip_budget, self.memory.tips_at = self._tip_budget(), self.world.now
+
     def _pay_tip(self, caller: str) -> None:
-        budget = self._tip_budget()
-        tip = budget // TIP_PARTS
-        self.memory.tip_budget, self.memory.tips_at = budget - tip, self.world.now
+        self._count_tips()
+        tip = self.memory.tip_budget // TIP_PARTS
+        self.memory.tip_budget -= tip
         if tip:
             self._log("Tipped", caller=caller, shares=tip)
             self._move_shares(NOBODY, caller, tip)

@@ -3,7 +3,7 @@
 At each settlement the keeper tells pools and venue of the new funding, as it does in operation; and
 lenders come or go where a pool has drifted from the utilisation that is stated. Every `every` hours
 the model is asked of each vault whether a call is due. Only then is anything sent to the chain:
-feeds, what is due, and the comparison of all that the vaults, the venue and the pools store.
+feeds, what is due, and the comparison of all that vaults, venue and pools store.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from perpool.reference.targets import CarryParameters
 from perpool.reference.wad import WAD
 from perpool.replay import silo
 from perpool.replay.record import Bounds, Held, Record
-from perpool.replay.stage import HOLDER, KEEPER, Conditions, Stage
+from perpool.replay.stage import HOLDER, KEEPER, Conditions, Stage, venue_parameters
 from perpool.replay.summary import Results
 from perpool.replay.timeline import Moment
 
-CHECKED_EVERY = 24 * 30
-"""Hours between two comparisons where nothing is due."""
+CHECKED_EVERY = 24
+"""Hours between two full comparisons where nothing is due."""
 MOST_CALLS = 5
 """Of one vault in one hour; more would mean that what is due is never done."""
 
@@ -54,7 +54,7 @@ class Replay:
     def run(self) -> Iterator[Moment]:
         """Play all hours; gives each when it is done. Raises StageError where the two differ."""
         interval = max(each.hours for each in self.history.settlements) * HOUR
-        self.stage = Stage(self.moments[0], self.conditions, interval)
+        self.stage = Stage(self.moments[0], self.conditions, venue_parameters(interval))
         self._enter(self.moments[0], self.moments[1])
         self.rates.append(self._borrow_rate())
         yield self.moments[0]
@@ -89,16 +89,18 @@ class Replay:
         stage = self.stage
         stage.look(moment)
         waiting = {name: held(vault.strategy) for name, vault in stage.vaults.items()}
-        acted = False
+        synced = acted = False
         if moment.observed_at != before.observed_at or moment.accruing_wad != before.accruing_wad:
             self._sync()
-            acted = True
+            synced = True
         if index % self.every == 0:
             for name, vault in stage.vaults.items():
                 acted = self._call(name, vault) or acted
         if acted or index % CHECKED_EVERY == 0:
             stage.move()
             self._compare()
+        elif synced:
+            stage.compare_totals()
         rate = self._borrow_rate()
         for name, vault in stage.vaults.items():
             self.records[name].hour(
@@ -173,7 +175,6 @@ class Replay:
             silo_ltv=self.silo_ltv,
             transactions=stage.transactions,
             checks=self.checks,
-            liquidations=stage.liquidations,
         )
 
 

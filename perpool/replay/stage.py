@@ -22,7 +22,7 @@ from typing import Any
 from eth_utils.crypto import keccak
 
 from perpool.build import compile_contract
-from perpool.evm import Contract, Evm
+from perpool.evm import Account, Contract, Evm
 from perpool.history import DAY, HOUR
 from perpool.reference.arithmetic import MAX_UINT128, PRICE_SCALE, PoolError
 from perpool.reference.carry_vault import CarryVault
@@ -134,13 +134,13 @@ class Venue(PerpVenue):
 
 
 class Stage:
-    """Both worlds. `funding_interval` is the longest of the history, in seconds."""
+    """Both worlds."""
 
     def __init__(
-        self, first: Moment, conditions: Conditions, funding_interval: int = 8 * HOUR
+        self, first: Moment, conditions: Conditions, venue: PerpParameters | None = None
     ) -> None:
         self.conditions = conditions
-        self.venue_parameters = venue_parameters(funding_interval)
+        self.venue_parameters = venue or venue_parameters(8 * HOUR)
         self.legs = leg(10 * 10**USDT_DECIMALS), leg(10**TOKEN_DECIMALS // 1_000)
         self.model = Market(decimals=(TOKEN_DECIMALS, USDT_DECIMALS), legs=self.legs)
         # all that is done at a time has that time, each in a block of its own
@@ -149,7 +149,6 @@ class Stage:
         self.contracts: dict[str, Contract] = {}
         self.addresses: dict[str, Any] = {name: self.evm.account(name) for name in ACCOUNTS}
         self.transactions = 0
-        self.liquidations = 0
         self._deploy(first)
         self._set_model()
         self.venue = Venue(self.model, self.venue_parameters)
@@ -229,7 +228,7 @@ class Stage:
             if amount:
                 contract.mint(at, amount, sender=self.owner)
                 getattr(self.model, name).mint(account, amount)
-            if account in ACCOUNTS:
+            if isinstance(at, Account):
                 for spender in self.contracts.values():
                     if contract.allowance(at, spender) == 0:
                         contract.approve(spender, 2**256 - 1, sender=at)
@@ -354,21 +353,21 @@ class Stage:
 
     # -- comparing --
 
+    def compare_totals(self) -> None:
+        """All totals of pools and venue. Raises StageError."""
+        for name, pool in self.model.pools.items():
+            same(f"{name} pool", _stored(self.contracts[name], pool.state), pool.state)
+        same("venue", tuple(self.contracts["perp"].state()), astuple(self.venue.memory.state))
+
     def compare(self) -> None:
-        """All that pools, venue and vaults store, and what vaults hold. Raises StageError."""
-        self._compare_pools()
-        self._compare_venue()
+        """Totals, positions, what vaults hold and what is due of them. Raises StageError."""
+        self.compare_totals()
+        self._compare_positions()
         for name, vault in self.vaults.items():
             self._compare_vault(name, vault)
 
-    def _compare_pools(self) -> None:
-        for name, pool in self.model.pools.items():
-            same(f"{name} pool", _stored(self.contracts[name], pool.state), pool.state)
-
-    def _compare_venue(self) -> None:
+    def _compare_positions(self) -> None:
         contract, memory = self.contracts["perp"], self.venue.memory
-        found = tuple(contract.state())
-        same("venue", found, astuple(memory.state))
         for vault in self.vaults.values():
             name = vault.strategy.name
             position = tuple(contract.position(self.addresses[name]))

@@ -31,8 +31,6 @@ class Results:
     transactions: int = 0
     checks: int = 0
     """Times that contracts were compared with the model."""
-    liquidations: int = 0
-    """Carried out, on the venue or in the pool."""
     seconds: float = 0.0
 
 
@@ -129,7 +127,6 @@ class Summary:
     silo: Silo
     transactions: int
     checks: int
-    liquidations: int
     seconds: float
     gaps: list[str] = field(default_factory=list)
 
@@ -161,7 +158,6 @@ def summarise(results: Results) -> Summary:
         silo=_silo(results),
         transactions=results.transactions,
         checks=results.checks,
-        liquidations=results.liquidations,
         seconds=results.seconds,
         gaps=[str(each) for each in gaps],
     )

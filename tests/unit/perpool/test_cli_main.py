@@ -401,11 +401,11 @@ def test_help__names_all_commands_without_importing_them(
     for module, _, _ in cli.LAZY.values():
         monkeypatch.setitem(sys.modules, module, None)
     out = run("--help")[1]
-    for name in ("demo", "keeper", "position", "quote", "status"):
+    for name in ("demo", "keeper", "position", "quote", "replay", "status"):
         assert f"\n  {name} " in out
 
 
-@pytest.mark.parametrize("name", ["demo", "keeper"])
+@pytest.mark.parametrize("name", ["demo", "keeper", "replay"])
 def test_lazy__command_of_another_module(
     run: Run, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -422,7 +422,7 @@ def test_lazy__command_of_another_module(
     assert run(name, "this") == (0, "ran with this\n", "")
 
 
-@pytest.mark.parametrize("name", ["demo", "keeper"])
+@pytest.mark.parametrize("name", ["demo", "keeper", "replay"])
 def test_lazy__module_that_is_missing(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, cli.LAZY[name][0], None)
     code, _, err = run(name)

@@ -1,0 +1,482 @@
+"""Random play on carry vaults and on their reference model, and the invariants CAR-1 to CAR-8.
+
+    machine = Machine(venue_parameters(DAY), {"vault": KEEP})
+    machine.play(seed=1, steps=400)
+
+A step is one call, or time and prices that move. Vault, strategy, venue, pools and a fair swap
+adapter are the contracts; each call is made in both worlds, and everything is read from the chain.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from perpool.evm import Reverted
+from perpool.history import DAY, HOUR
+from perpool.reference.arithmetic import PoolError
+from perpool.reference.carry import CarryStrategy
+from perpool.reference.carry_vault import CarryVault, Claims, DepositRequest, Half, RedeemRequest
+from perpool.reference.interest import YEAR
+from perpool.reference.perp_books import PerpParameters
+from perpool.reference.targets import CarryParameters, value_down, value_up
+from perpool.reference.wad import WAD
+from perpool.reference.world import NOBODY, Event
+from perpool.replay.stage import HOLDER, KEEPER, Conditions, Stage, StageError, percent
+from perpool.replay.timeline import WHOLE_PRICE, Moment
+from tests.invariants.steps import require
+from tests.market import ZERO_ADDRESS
+
+TOKEN, USDT = 10**18, 10**6
+START = 1_735_689_600
+START_PRICE = 10
+DEPOSIT = 100_000 * USDT
+CONDITIONS = Conditions(percent(50), percent(35), percent("0.3"), DEPOSIT)
+PEOPLE = (HOLDER, "saver", "whale")
+STRANGER = "stranger"
+VAULT, STRATEGY = "vault", "vault strategy"
+TOKENS_EACH, USDT_EACH = 100_000, 1_000_000
+RULES = (
+    "wait",
+    "request_deposit",
+    "settle_deposit",
+    "request_redeem",
+    "settle_redeem",
+    "claim_shares",
+    "claim_tokens",
+    "rebalance",
+    "settle_order",
+    "transfer",
+    "cancel",
+    "give",
+    "limit",
+    "liquidate",
+)
+WEIGHTS = (30, 6, 10, 8, 12, 6, 6, 30, 6, 3, 2, 4, 5, 3)
+DUST = 4
+"""Units of rounding that sums of rounded values may be apart by."""
+
+
+@dataclass
+class Seen:
+    """What there is in one block, from the chain."""
+
+    holdings: tuple[int, ...]
+    pending: int
+    """The order at the venue; what comes of it is not the doing of the call that sees it."""
+    nav: int
+    total: int
+    balances: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Account -> (tokens, USDT) of vault and strategy."""
+    shares: dict[str, int] = field(default_factory=dict)
+
+
+class Machine:
+    """One run on a chain of its own."""
+
+    def __init__(self, venue: PerpParameters, parameters: CarryParameters, seed: int) -> None:
+        self.dice = random.Random(f"carry {seed}")
+        self.price, self.funding = START_PRICE * WHOLE_PRICE, WAD // 2
+        self.now = START
+        self.stage = Stage(self.moment(), CONDITIONS, venue)
+        self.vault: CarryVault = self.stage.add_vault(VAULT, parameters)
+        self.strategy: CarryStrategy = self.vault.strategy
+        self.contract = self.stage.contracts[VAULT]
+        self.parameters = parameters
+        for name in (*PEOPLE, STRANGER):
+            self.stage.addresses.setdefault(name, self.stage.evm.account(name))
+            self.stage.fund(name, tokens=TOKENS_EACH * TOKEN, usdt=USDT_EACH * USDT)
+        self.stage.addresses[NOBODY] = ZERO_ADDRESS
+        self.names = {
+            getattr(address, "address", address): name
+            for name, address in self.stage.addresses.items()
+        }
+        self.gifts: Counter[str] = Counter()
+        """Tokens and USDT that were sent to vault and strategy for nothing."""
+        self.largest_total = 0
+        self.successes: Counter[str] = Counter()
+        self.refusals: Counter[tuple[str, str]] = Counter()
+        self.logged: Counter[str] = Counter()
+        self.states: Counter[str] = Counter()
+        self.trace: list[str] = []
+        self._seen: Seen | None = None
+        """Of the present, where it has been looked at."""
+        self.look()
+
+    # -- the world --
+
+    def moment(self) -> Moment:
+        return Moment(
+            self.now, self.price, self.price, self.price, self.funding, self.funding, self.now
+        )
+
+    def look(self) -> None:
+        """Bring both worlds to the present."""
+        self.stage.look(self.moment())
+        self.stage.move()
+
+    def play(self, steps: int) -> None:
+        """Random steps; every one is checked."""
+        for _ in range(steps):
+            rule = self.dice.choices(RULES, WEIGHTS)[0]
+            try:
+                getattr(self, f"_{rule}")()
+            except (AssertionError, StageError) as error:
+                steps_before = "\n".join(self.trace[-12:])
+                raise AssertionError(f"{error}\nafter\n{steps_before}") from error
+            book = self.strategy.book()
+            carrying = self.strategy.memory.carrying
+            self.states["short" if book.short else "carry" if carrying else "lend"] += 1
+
+    # -- a call --
+
+    def call(self, rule: str, name: str, function: str, caller: str, *args: Any) -> str | None:
+        """Both worlds, compared. Returns the chain's reason, None for success."""
+        stage = self.stage
+        self.trace.append(f"{caller}: {name}.{function}{args}")
+        before = self._seen or self.observe()
+        given = [stage.addresses[arg] if isinstance(arg, str) else arg for arg in args]
+        actual, value, events = None, None, []
+        contract = stage.contracts[name]
+        try:
+            sender = stage.addresses[caller]
+            receipt = getattr(contract, function).transact(*given, sender=sender)
+            value, events = receipt.return_value, self._events(receipt)
+        except Reverted as error:
+            actual = error.reason
+        stage.model.block_number = stage.evm.block_number
+        stage.model.events.clear()
+        try:
+            told, predicted = getattr(stage.twin(name), function)(caller, *args), None
+        except PoolError as error:
+            told, predicted = None, error.reason
+        require(predicted == actual, "MOD-1", f"model {predicted!r}, chain {actual!r}")
+        self._seen = before
+        if actual is not None:
+            self.refusals[rule, actual] += 1
+            return actual
+        self.successes[rule] += 1
+        require(told == value, "MOD-1", f"the model returns {told}, the chain {value}")
+        logged = [e for e in stage.model.events if e.pool in (VAULT, STRATEGY)]
+        require(
+            sorted(map(str, logged)) == sorted(map(str, events)),
+            "MOD-1",
+            f"the model logs {logged}, the chain {events}",
+        )
+        self.logged.update(event.name for event in events)
+        after = self._seen = self.observe()
+        self.compare(after, {caller, *(arg for arg in args if isinstance(arg, str))})
+        self.check_books(after)
+        self.check_call(function, caller, args, before, after, value)
+        return None
+
+    def _events(self, receipt: Any) -> list[Event]:
+        found = []
+        for event in receipt.logs:
+            name = self.names.get(event.address)
+            if name not in (VAULT, STRATEGY):
+                continue
+            args = {
+                key: self.names.get(value, value) if isinstance(value, str) else value
+                for key, value in event.args.as_dict().items()
+            }
+            found.append(Event(name, event.name, tuple(sorted(args.items()))))
+        return found
+
+    def observe(self) -> Seen:
+        stage, contract = self.stage, self.contract
+        pending = stage.contracts["perp"].position(stage.addresses[STRATEGY]).pending
+        worth = contract.totalAssets(), contract.totalSupply()
+        seen = Seen(tuple(contract.holdings()), pending, *worth)
+        for name in (VAULT, STRATEGY):
+            at = stage.addresses[name]
+            seen.balances[name] = stage.token.balanceOf(at), stage.usdt.balanceOf(at)
+        for name in (*PEOPLE, STRANGER, KEEPER, VAULT):
+            seen.shares[name] = contract.balanceOf(stage.addresses[name])
+        return seen
+
+    # -- what must hold --
+
+    def compare(self, seen: Seen, people: set[str]) -> None:
+        """MOD-1: all that can be read is what the model has, of the people who are named."""
+        try:
+            self.stage.compare()
+        except StageError as error:
+            require(False, "MOD-1", str(error))
+        memory, at = self.vault.memory, self.stage.addresses
+        contract = self.contract
+        for name, shares in seen.shares.items():
+            require(shares == memory.shares[name], "MOD-1", f"shares of {name}: {shares}")
+        for name in people & set(PEOPLE):
+            claims = memory.claims.get(name, Claims())
+            half = memory.parts.get(name, Half())
+            waiting = memory.redeems.get(name, RedeemRequest()).shares + half.shares
+            pairs = (
+                (claims.assets_in, contract.maxDeposit(at[name])),
+                (claims.shares_out, contract.maxMint(at[name])),
+                (claims.assets_out, contract.maxWithdraw(at[name])),
+                (claims.shares_in, contract.maxRedeem(at[name])),
+                (claims.usdt_out, contract.claimable_usdt(at[name])),
+                (waiting, contract.pendingRedeemRequest(0, at[name])),
+                (
+                    memory.deposits.get(name, DepositRequest()).assets,
+                    contract.pendingDepositRequest(0, at[name]),
+                ),
+            )
+            for expected, found in pairs:
+                require(expected == found, "MOD-1", f"{name}: model {expected}, chain {found}")
+
+    def check_books(self, seen: Seen) -> None:
+        """What holds at any time."""
+        memory, strategy = self.vault.memory, self.strategy.memory
+        claims = memory.claims.values()
+        tokens, usdt = seen.balances[VAULT]
+        require(
+            tokens - self.gifts["vault tokens"]
+            == memory.waiting + sum(each.assets_out for each in claims),
+            "CAR-1",
+            f"the vault holds {tokens} tokens",
+        )
+        brought = sum(each.usdt for each in memory.redeems.values())
+        brought += sum(each.usdt for each in memory.parts.values())
+        require(
+            usdt - self.gifts["vault usdt"] == brought + sum(each.usdt_out for each in claims),
+            "CAR-1",
+            f"the vault holds {usdt} USDT",
+        )
+        tokens, usdt = seen.balances[STRATEGY]
+        parts = strategy.parts.values()
+        require(
+            tokens - self.gifts["strategy tokens"]
+            == strategy.idle + sum(each.tokens for each in parts),
+            "CAR-1",
+            f"the strategy holds {tokens} tokens",
+        )
+        require(
+            usdt - self.gifts["strategy usdt"] == strategy.cash + sum(each.usdt for each in parts),
+            "CAR-1",
+            f"the strategy holds {usdt} USDT",
+        )
+        require(sum(seen.shares.values()) == seen.total, "CAR-2", f"shares {seen.shares}")
+        asked = sum(each.shares for each in memory.redeems.values())
+        require(
+            seen.shares[VAULT] == asked + sum(each.shares_out for each in claims),
+            "CAR-2",
+            f"the vault holds {seen.shares[VAULT]} shares",
+        )
+        pool = self.stage.model.reverse
+        require(
+            strategy.apart_collateral == sum(each.collateral for each in parts)
+            and strategy.apart_debt_shares == sum(each.debt_shares for each in parts),
+            "CAR-3",
+            f"{strategy.apart_collateral} and {strategy.apart_debt_shares} are set apart",
+        )
+        require(
+            pool.debt_shares[STRATEGY] == 0 or pool.collateral_of[STRATEGY] > 0,
+            "CAR-3",
+            "a debt without collateral",
+        )
+        require(self.stage.venue.memory.held[STRATEGY].size <= 0, "CAR-4", "the vault is long")
+
+    def check_call(
+        self,
+        function: str,
+        caller: str,
+        args: tuple[Any, ...],
+        before: Seen,
+        after: Seen,
+        value: Any,
+    ) -> None:
+        """What one call may do, at a standing price and time."""
+        self.largest_total = max(self.largest_total, after.total)
+        tips = after.shares[KEEPER]
+        most = self.largest_total * self.parameters.tip_rate // WAD * (self.now - START) // YEAR
+        require(tips <= most, "CAR-8", f"tips of {tips}, at most {most}")
+        tipped = tips > before.shares[KEEPER]
+        require(not tipped or (function == "rebalance" and value), "CAR-8", "a tip for nothing")
+        if before.pending:
+            return
+        if function in {"settle_deposit", "settle_redeem", "requestDeposit", "request_redeem"}:
+            self._check_stayers(function, before, after)
+        if function == "rebalance":
+            self._check_rebalance(before, after)
+
+    def _worth(self, seen: Seen) -> tuple[int, int]:
+        """A share, as (tokens, shares)."""
+        return seen.nav + 1, seen.total + self.vault.virtual_shares
+
+    def _check_stayers(self, function: str, before: Seen, after: Seen) -> None:
+        """Who comes or goes pays for it: a share of the others is worth no less.
+
+        Who comes pays for virtual shares too, and who goes gets nothing for them.
+        """
+        (a, b), (c, d) = self._worth(before), self._worth(after)
+        if function == "settle_redeem":
+            (a, b), (c, d) = (before.nav, before.total), (after.nav, after.total)
+        # units of USDT are rounded to the others' cost, each of which is so many tokens
+        unit = 10**36 // after.holdings[0] + 1
+        require(
+            (c + DUST * unit) * b >= a * d,
+            "CAR-5",
+            f"{function}: a share was worth {a}/{b}, and is {c}/{d}",
+        )
+
+    def _check_rebalance(self, before: Seen, after: Seen) -> None:
+        price, fee = after.holdings[0], self.stage.venue_parameters.fee
+        unit = 10**36 // price + 1
+        traded = abs(after.holdings[5] - before.holdings[5])
+        swapped = abs(sum(after.holdings[1:4]) - sum(before.holdings[1:4]))
+        cost = traded * fee // WAD + swapped * self.parameters.max_slippage // WAD
+        require(
+            after.nav + cost + 2 * DUST * unit >= before.nav,
+            "CAR-6",
+            f"{before.nav} became {after.nav}: {traded} traded, {swapped} swapped",
+        )
+        value = value_down(after.holdings[3], price)
+        ceiling = value * self.parameters.ltv_ceiling // WAD
+        # what the plan did not know of when it was made
+        costs = value_up(cost, price)
+        require(
+            after.holdings[4] <= max(ceiling, before.holdings[4]) + costs + DUST,
+            "CAR-7",
+            f"borrowed up to {after.holdings[4]} of {value}",
+        )
+
+    # -- rules --
+
+    def _wait(self) -> None:
+        dice = self.dice
+        self.now += dice.choice([60, HOUR, HOUR, 8 * HOUR, 3 * DAY])
+        wild = dice.random() < 0.06
+        factor = dice.uniform(0.7, 1.35) if wild else dice.uniform(0.97, 1.03)
+        price = int(self.price * factor)
+        self.price = min(max(price, WHOLE_PRICE), 10**3 * WHOLE_PRICE) // 10**12 * 10**12
+        if dice.random() < 0.25:
+            self.funding = int(dice.choice([-0.4, 0.02, 0.1, 0.3, 0.6, 0.6]) * WAD)
+        self.trace.append(f"price {self.price / WHOLE_PRICE:.4f}, funding {self.funding / WAD}")
+        self._seen = None
+        self.look()
+        self.successes["wait"] += 1
+        for name in ("reverse", "forward"):
+            self.stage.do(name, "sync_funding", KEEPER)
+        self._seen = self.observe()
+        self.compare(self._seen, set())
+
+    def _somebody(self) -> str:
+        return self.dice.choice(PEOPLE)
+
+    def _request_deposit(self) -> None:
+        who = self._somebody()
+        tokens = int(self.dice.choice([0.001, 1, 100, 5_000]) * self.dice.random() * TOKEN)
+        self.call("request_deposit", VAULT, "requestDeposit", who, tokens, who, who)
+
+    def _of(self, waiting: dict[str, bool]) -> str:
+        """Mostly somebody for whom there is something to do."""
+        chosen = [name for name, waits in waiting.items() if waits and name in PEOPLE]
+        return self.dice.choice(chosen) if chosen and self.dice.random() < 0.9 else self._somebody()
+
+    def _settle_deposit(self) -> None:
+        asked = {name: each.assets > 0 for name, each in self.vault.memory.deposits.items()}
+        self.call("settle_deposit", VAULT, "settle_deposit", KEEPER, self._of(asked))
+
+    def _request_redeem(self) -> None:
+        shares_of = self.vault.memory.shares
+        who, dice = self._of({name: shares_of[name] > 0 for name in PEOPLE}), self.dice
+        held = self.vault.memory.shares[who]
+        shares = dice.choice([held, held // 2, held // 10, 1])
+        usdt = dice.choice([0, 0, dice.randrange(10_000 * USDT)])
+        least = 0
+        if dice.random() < 0.3:
+            worth, total = self._worth(self.observe())
+            least = int(shares * worth // total * dice.uniform(0.8, 1.05))
+        call = (shares, who, who, usdt, least)
+        self.call("request_redeem", VAULT, "request_redeem", who, *call)
+
+    def _settle_redeem(self) -> None:
+        memory = self.vault.memory
+        asked = {name: each.shares > 0 for name, each in memory.redeems.items()}
+        for name, half in memory.parts.items():
+            asked[name] = asked.get(name, False) or half.shares > 0
+        self.call("settle_redeem", VAULT, "settle_redeem", KEEPER, self._of(asked))
+
+    def _claim_shares(self) -> None:
+        who = self._of({name: c.shares_out > 0 for name, c in self.vault.memory.claims.items()})
+        shares = self.vault.claims_of(who).shares_out
+        shares = self.dice.choice([shares, shares // 3])
+        self.call("claim_shares", VAULT, "mint", who, shares, who, who)
+
+    def _claim_tokens(self) -> None:
+        who = self._of({name: c.shares_in > 0 for name, c in self.vault.memory.claims.items()})
+        shares = self.vault.claims_of(who).shares_in
+        shares = self.dice.choice([shares, shares // 3])
+        self.call("claim_tokens", VAULT, "redeem", who, shares, who, who)
+
+    def _rebalance(self) -> None:
+        self.call("rebalance", VAULT, "rebalance", KEEPER)
+
+    def _settle_order(self) -> None:
+        number = self.stage.venue.memory.last_request
+        self.call("settle_order", "perp", "settle", KEEPER, number)
+
+    def _transfer(self) -> None:
+        who = self._somebody()
+        shares = self.vault.memory.shares[who] // self.dice.choice([2, 10])
+        self.call("transfer", VAULT, "transfer", who, self._somebody(), shares)
+
+    def _cancel(self) -> None:
+        who = self._somebody()
+        function = self.dice.choice(["cancel_deposit", "cancel_redeem"])
+        self.call("cancel", VAULT, function, who, who, who)
+
+    def _give(self) -> None:
+        """Strangers give tokens, USDT, collateral, or pay debt."""
+        stage, dice = self.stage, self.dice
+        kind = dice.choice(["token", "usdt", "collateral", "debt"])
+        amount = int(dice.random() * 50 * (TOKEN if kind in ("token", "collateral") else USDT)) + 1
+        if kind == "collateral":
+            self.call("give", "reverse", "supply_collateral", STRANGER, amount, STRATEGY)
+        elif kind == "debt":
+            self.call("give", "reverse", "repay", STRANGER, amount, STRATEGY)
+        else:
+            to = dice.choice([VAULT, STRATEGY])
+            contract, model = getattr(stage, kind), getattr(stage.model, kind)
+            contract.transfer(stage.addresses[to], amount, sender=stage.addresses[STRANGER])
+            model.move(STRANGER, to, amount)
+            owner = "vault" if to == VAULT else "strategy"
+            self.gifts[f"{owner} {'tokens' if kind == 'token' else 'usdt'}"] += amount
+            self.successes["give"] += 1
+            self._seen = self.observe()
+            self.check_books(self._seen)
+
+    def _limit(self) -> None:
+        """Swaps get dear or cheap again, lending stops or goes on, trades get small or large."""
+        stage, dice = self.stage, self.dice
+        kind = dice.choice(["spread", "pause", "trade"])
+        self.trace.append(f"limit: {kind}")
+        self._seen = None
+        if kind == "spread":
+            spread = dice.choice([0, percent("0.3"), percent(2)])
+            stage.conditions = replace(stage.conditions, slippage=spread)
+            stage.swapper.set_terms(self.price, spread, 0, sender=stage.owner)
+            stage.model.swappers["swapper"].spread = spread  # type: ignore[attr-defined]
+        elif kind == "pause":
+            paused = dice.random() < 0.4
+            pool = dice.choice(["reverse", "forward"])
+            stage.factory.set_paused(stage.contracts[pool], paused, sender=stage.owner)
+            stage.model.set_paused("owner", pool, paused)
+            stage.model.block_number = stage.evm.block_number
+        else:
+            largest = dice.choice([1_000, 20_000, 10**9]) * USDT
+            self.contract.set_limits(2**128 - 1, largest, sender=stage.owner)
+            self.strategy.memory.max_trade = largest
+        self.successes["limit"] += 1
+
+    def _liquidate(self) -> None:
+        """Whoever wants to, where it can be done."""
+        if self.dice.random() < 0.5:
+            most = 2**256 - 1
+            self.call("liquidate", "reverse", "liquidate", STRANGER, STRATEGY, most, STRANGER, b"")
+        else:
+            self.call("liquidate", "perp", "liquidate", STRANGER, STRATEGY, STRANGER)
