@@ -120,6 +120,16 @@ def test_request__of_no_value(plain: Venue) -> None:
         plain.request(trader, -1, plain.usd(1))
 
 
+def test_request__adding_up_to_a_size_beyond_all(evm: Evm) -> None:
+    venue = deploy_venue(evm, Parameters(exposure_cap=10**12), token_decimals=24)
+    venue.lend(venue.usd(10**11))
+    venue.set_price("0.0001")
+    trader = venue.trade("trader", -(2**126), venue.usd(10**10))
+    with reverts("amount too large"):
+        venue.request(trader, -venue.tokens(1))
+    venue.request(trader, 2**126)
+
+
 def test_request__margin_does_not_cover_the_fee(plain: Venue) -> None:
     trader = plain.give("trader", plain.usd(10))
     notional = plain.usd(1_000)
