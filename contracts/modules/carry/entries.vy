@@ -78,19 +78,20 @@ def _largest(held: book.Book) -> uint256:
 @internal
 def _hedge(held: book.Book, assets: uint256) -> uint256:
     """
-    @notice Supplies the tokens and orders their part of hedge and margin, all or nothing.
+    @notice Supplies the tokens and orders their part of the hedge at its whole margin, all or nothing. So the hedge ratio
+            stays, and margin and debt only move towards what they should be.
     @return What that costs in tokens, by the venue's fee and its price.
     """
-    equity: int256 = book._equity(held)
-    if equity <= 0 or held.collateral == 0:
+    if held.collateral == 0:
         carry_errors._order_refused()
     pools._supply(assets)
-    margin: uint256 = wad_math._mul_div_down(convert(equity, uint256), assets, held.collateral)
+    size: uint256 = wad_math._mul_div_down(held.short, assets, held.collateral)
+    fee: uint256 = wad_math._share_of_up(size, staticcall terms.VENUE.fee())
+    margin: uint256 = targets._margin(size, held.price, terms.PARAMETERS.margin_ratio)
+    margin += targets._value_up(fee, held.price)
     if not pools._borrow(margin):
         carry_errors._order_refused()
-    size: uint256 = wad_math._mul_div_down(held.short, assets, held.collateral)
     if orders._order(-convert(size, int256), convert(margin, int256), held.price) == 0:
         carry_errors._order_refused()
     mark: uint256 = staticcall terms.VENUE.mark_price()
-    below: uint256 = wad_math._mul_div_up(size, held.price - min(held.price, mark), held.price)
-    return below + wad_math._share_of_up(size, staticcall terms.VENUE.fee())
+    return fee + wad_math._mul_div_up(size, held.price - min(held.price, mark), held.price)

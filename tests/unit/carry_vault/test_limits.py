@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from perpool.evm import Account, reverts
-from tests.market import ZERO_ADDRESS
+from tests.market import WAD, ZERO_ADDRESS
+from tests.rewards import Rewards
 from tests.vaults import Vault
+
+DAY = 86_400
 
 
 @pytest.fixture
@@ -68,22 +71,44 @@ def test_set_hook__not_of_the_list(plain: Vault, stranger: Account) -> None:
         plain.contract.set_hook(stranger, sender=plain.owner)
 
 
-def test_set_hook__hears_of_every_balance(plain: Vault, alice: Account, bob: Account) -> None:
-    """A reward stream counts what holders have, and nothing of what the vault holds for them."""
+def test_set_hook__a_reward_stream(plain: Vault, alice: Account, bob: Account) -> None:
+    """It pays holders by what they hold, and the vault nothing for what waits in it."""
     contract, market, evm = plain.contract, plain.market, plain.evm
-    stream = evm.deploy("Puppet")
+    stream = evm.deploy("RewardStream", market.factory, market.operators)
+    reward = evm.deploy("UsdtLike", 18)
+    rewards = Rewards(market, stream, reward, evm.account("project"))
     market.factory.allow_hook(stream, True, sender=market.owner)
     contract.set_hook(stream, sender=plain.owner)
     assert contract.hook() == stream.address
-    # a hook that answers nothing is not in the way, and one that fails is told
+    programme = rewards.add(contract)
+    rewards.fund(programme, 30 * WAD)
+    plain.deposit(alice, plain.tokens(30))
+    contract.transfer(bob, contract.balanceOf(alice) // 3, sender=alice)
+    evm.warp(DAY)
+    assert stream.earned(programme, alice) == pytest.approx(WAD * 2 / 3, rel=1e-3)
+    assert stream.earned(programme, bob) == pytest.approx(WAD / 3, rel=1e-3)
+    # what waits for redemption earns nothing
+    plain.request_redeem(alice, contract.balanceOf(alice))
+    earned = stream.earned(programme, alice)
+    evm.warp(DAY)
+    assert stream.earned(programme, alice) == pytest.approx(earned, rel=1e-6)
+    assert stream.earned(programme, bob) == pytest.approx(WAD * 4 / 3, rel=1e-3)
+
+
+def test_set_hook__one_that_fails_stops_nothing(plain: Vault, alice: Account, bob: Account) -> None:
+    contract, market = plain.contract, plain.market
+    hook = plain.evm.deploy("TestHook")
+    hook.fail()
+    market.factory.allow_hook(hook, True, sender=market.owner)
+    contract.set_hook(hook, sender=plain.owner)
     plain.deposit(alice, plain.tokens(10))
-    shares = contract.balanceOf(alice)
-    contract.transfer(bob, shares // 4, sender=alice)
-    assert contract.balanceOf(bob) == shares // 4
-    plain.redeem(bob, shares // 4)
+    (failed,) = plain.evm.last.events("HookFailed", contract)
+    assert tuple(failed.args) == (hook.address, alice.address)
+    contract.transfer(bob, 7, sender=alice)
+    assert contract.balanceOf(bob) == 7
     contract.set_hook(ZERO_ADDRESS, sender=plain.owner)
-    assert contract.hook() == ZERO_ADDRESS
-    assert contract.balanceOf(alice) == shares - shares // 4
+    contract.transfer(bob, 1, sender=alice)
+    assert not plain.evm.last.events("HookFailed", contract)
 
 
 def test_set_paused__neither_owner_nor_guardian(plain: Vault, stranger: Account) -> None:

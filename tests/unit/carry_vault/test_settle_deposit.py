@@ -116,8 +116,7 @@ def test_settle_deposit__carrying_keeps_every_ratio(
     assert after.short - before.short == before.short * vault.tokens(500) // before.collateral
     found = vault.ratios()
     assert found[0] == pytest.approx(hedge, rel=1e-6)
-    # the fee comes out of the margin
-    assert found[1] == pytest.approx(margin - 0.0005 / 3, abs=2e-5)
+    assert found[1] == pytest.approx(margin, rel=1e-5)
     # the debt ratio moves towards m * h, and here down
     assert 0.15 < found[2] < ltv
     # nobody else paid for it, and he not more than its cost
@@ -126,6 +125,22 @@ def test_settle_deposit__carrying_keeps_every_ratio(
     fee = vault.tokens(500) * 0.3 * 0.0005
     assert vault.tokens(500) - 1.1 * fee <= worth <= vault.tokens(500) - 0.9 * fee
     assert not contract.is_due()
+
+
+@pytest.mark.parametrize("price", ["12.5", "8.5"])
+def test_settle_deposit__carrying__what_is_off_gets_nearer(
+    plain: Vault, alice: Account, bob: Account, price: str
+) -> None:
+    """Before anybody has rebalanced: the hedge stays, margin and debt move towards the target."""
+    plain.deposit(alice, plain.tokens(1_000))
+    plain.carry()
+    plain.set_price(price)
+    hedge, margin, ltv = plain.ratios()
+    plain.deposit(bob, plain.tokens(1_000))
+    found = plain.ratios()
+    assert found[0] == pytest.approx(hedge, rel=1e-6)
+    assert abs(found[1] - 0.5) < abs(margin - 0.5) * 0.51
+    assert abs(found[2] - 0.15) < abs(ltv - 0.15) * 0.51
 
 
 def test_settle_deposit__carrying__in_parts_of_one_trade(
