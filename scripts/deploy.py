@@ -47,6 +47,8 @@ def show_outcome(outcome: Outcome) -> None:
     click.echo(f"{outcome.sent} transactions sent; {outcome.record.path} is up to date")
     for symbol, market in outcome.record.markets.items():
         click.echo(f"{symbol}: reverse {market['reverse']}, forward {market['forward']}")
+        for name, vault in market["vaults"].items():
+            click.echo(f"{symbol} {name}: vault {vault['vault']}, venue {vault['venue']}")
     if outcome.for_owner:
         click.echo(f"left to the owner, {outcome.owner}:")
     for call in outcome.for_owner:

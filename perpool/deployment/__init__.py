@@ -1,7 +1,7 @@
 """Deploy Perpool from a file: `load_config`, `Deployment`, and who sends."""
 
 from perpool.deployment.config import DeploymentConfig, load_config, parse_config
-from perpool.deployment.plan import Call, Deploy, Plan, Step, describe, make_plan
+from perpool.deployment.plan import Plan, make_plan
 from perpool.deployment.record import Record, RecordError
 from perpool.deployment.run import (
     Deployment,
@@ -11,6 +11,7 @@ from perpool.deployment.run import (
     Status,
 )
 from perpool.deployment.senders import ChainSender, Sender, SendError, Sent
+from perpool.deployment.steps import Call, Deploy, Step, describe
 from perpool.settings import ConfigError
 
 __all__ = [

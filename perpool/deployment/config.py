@@ -11,13 +11,14 @@ integers. Every fault of a file is reported at once, one line each.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
+from perpool.deployment.carry_config import TAKEN_NAMES, VAULT_NAME, Vault, Venue
 from perpool.settings import (
     Address,
     Amount,
@@ -111,6 +112,8 @@ class Leg(Section):
     fee: Percent = Decimal("0.1")
     supply_cap: Cap
     debt_cap: Cap
+    rewards: bool = False
+    """Whether the reward stream hears of shares and debt."""
 
     def faults(self) -> list[str]:
         # the factory's rules (contracts/modules/market_rules.vy), each with its remedy
@@ -272,7 +275,7 @@ class Route(Section):
 
 
 class Market(Section):
-    """One token with its pair of pools."""
+    """One token with its pair of pools, and the carry vaults over them."""
 
     token: TokenName
     price: Price
@@ -280,6 +283,36 @@ class Market(Section):
     route: Route
     reverse: ReverseLeg
     forward: ForwardLeg
+    venue: Venue | None = None
+    vaults: dict[str, Vault] = Field(default_factory=dict)
+
+    def faults_of_names(self) -> Iterator[str]:
+        """Of vaults, which are part of their shares' symbols and of the record's names."""
+        for name in self.vaults:
+            if not re.fullmatch(VAULT_NAME, name):
+                yield f"vaults.{name}: a vault's name has 1 to 12 small letters and digits"
+            if name in TAKEN_NAMES:
+                yield f"vaults.{name}: this name is taken by another contract of the market"
+
+    def faults_of_loans(self) -> Iterator[str]:
+        """What the reverse pool does not lend to a vault."""
+        leg = self.reverse
+        for name, vault in self.vaults.items():
+            with_pool = (leg.stressed_ltv, leg.liquidation_ltv, leg.max_slippage)
+            for fault in vault.pool_faults(*with_pool):
+                yield f"vaults.{name}: {fault}"
+
+    def faults_of_hedges(self) -> Iterator[str]:
+        """What the venue does not take. Of one of others the plan asks the chain."""
+        for name, vault in self.vaults.items():
+            if vault.venue is None and self.venue is None:
+                yield (
+                    f'vaults.{name}: give "venue", the address of a perp venue, or on a test '
+                    'network a table "venue" beside "vaults"'
+                )
+            elif vault.venue is None and self.venue is not None:
+                for fault in vault.venue_faults(self.venue.terms):
+                    yield f"vaults.{name}: {fault}"
 
 
 class Reporters(Section):
@@ -374,6 +407,22 @@ class DeploymentConfig(Section):
             if not token.startswith("0x") and token not in self.test_tokens:
                 faults.append(f"{place}: {token!r} is neither an address nor one of [test_tokens]")
         return faults
+
+    def faults_of_venues(self) -> Iterator[str]:
+        """Ours is for where nothing has a value."""
+        for symbol, market in self.markets.items():
+            if market.venue is None:
+                continue
+            if self.chain_id not in TEST_CHAINS:
+                yield (
+                    f"markets.{symbol}.venue: a venue of ours is for test networks: who knows the "
+                    "price before its oracle takes its liquidity. Name another's in the vaults"
+                )
+            if market.venue.liquidity and self.usdt not in self.test_tokens:
+                yield (
+                    f"markets.{symbol}.venue.liquidity: is minted, which only one of [test_tokens] "
+                    "can be: leave it out, and add liquidity yourself"
+                )
 
     @property
     def warnings(self) -> list[str]:

@@ -1,20 +1,26 @@
 """A configuration as steps in order: contracts to deploy, and calls that set them up.
 
-Steps name each other's contracts by `Ref`, so that the whole plan exists, and can be printed,
-before the first address is known. Whether a call has been made already is asked of the chain by its
+What a step is says `perpool.deployment.steps`; the carry vaults' are in
+`perpool.deployment.carry_plan`. Whether a call has been made already is asked of the chain by its
 `Check`s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
-from eth_utils import keccak, to_canonical_address, to_checksum_address
+from eth_utils import to_canonical_address
 
 from perpool.build import Artifact, compile_contract, load_npm_artifact
+from perpool.deployment.carry_plan import (
+    REWARDS,
+    given_venue_faults,
+    shared_steps,
+    vault_steps,
+    venue_steps,
+)
 from perpool.deployment.config import (
     DEPLOYER,
     TEST_CHAINS,
@@ -25,15 +31,26 @@ from perpool.deployment.config import (
     ReverseLeg,
 )
 from perpool.deployment.record import MULTICALL3
+from perpool.deployment.steps import (
+    NO_BLOCK_CAP,
+    Call,
+    Check,
+    Deploy,
+    InitcodeHash,
+    MarketNames,
+    PackedRoute,
+    Reader,
+    Ref,
+    Step,
+    cap_units,
+    scaled,
+    towards_zero,
+    wad,
+)
 from perpool.evm.codec import FunctionAbi
 from perpool.settings import ConfigError
-from perpool.uniswap import encode_v3_route
 
 ZERO_ADDRESS = "0x" + 40 * "0"
-NO_CAP = 2**128 - 1
-NO_BLOCK_CAP = 2**112 - 1
-WAD = 10**18
-_RATE_UNIT = 10**9
 _LEAST_MIN_DEBT = 1000
 _SIGNED_FEED_DECIMALS = 18
 _UNISWAP_FACTORY = "@uniswap/v3-core/artifacts/contracts/UniswapV3Factory.sol/UniswapV3Factory.json"
@@ -45,110 +62,6 @@ _DECIMALS = FunctionAbi(
         "stateMutability": "view",
     }
 )
-
-
-class Reader(Protocol):
-    """What a plan asks of the chain."""
-
-    @property
-    def chain_id(self) -> int: ...
-
-    @property
-    def address(self) -> str:
-        """The deployer."""
-
-    def call(self, to: str, data: bytes) -> bytes:
-        """The result of a call; any exception where it fails."""
-
-    def code(self, address: str) -> bytes: ...
-
-
-@dataclass(frozen=True)
-class Ref:
-    """The address of a contract of the plan."""
-
-    name: str
-
-    def __str__(self) -> str:
-        return f"<{self.name}>"
-
-
-@dataclass(frozen=True)
-class InitcodeHash:
-    """keccak256 of the init code in a blueprint of the plan."""
-
-    name: str
-
-    def __str__(self) -> str:
-        return f"<init code hash of {self.name}>"
-
-
-@dataclass(frozen=True)
-class Deploy:
-    """A contract with its constructor's arguments, or a blueprint of one."""
-
-    name: str
-    artifact: Artifact
-    args: tuple[Any, ...] = ()
-    blueprint: bool = False
-
-
-@dataclass(frozen=True)
-class Check:
-    """A view that has a certain value once a call has been made.
-
-    It is asked of the call's target, or of `target`, a contract of another `artifact`. `part` takes
-    from its result what is compared with `value`.
-    """
-
-    function: str
-    value: Any
-    args: tuple[Any, ...] = ()
-    part: Callable[[Any], Any] = lambda found: found
-    target: Ref | None = None
-    artifact: Artifact | None = None
-
-
-@dataclass(frozen=True)
-class Call:
-    """A transaction to a contract of the plan."""
-
-    name: str
-    target: Ref
-    artifact: Artifact
-    """Of the target."""
-    function: str
-    args: tuple[Any, ...]
-    checks: tuple[Check, ...] = ()
-    creates: tuple[tuple[str, Artifact], ...] = ()
-    """Contracts that the call creates, at the addresses that `predict_market` gives."""
-
-
-Step = Deploy | Call
-
-
-@dataclass(frozen=True)
-class MarketNames:
-    """How the plan calls a market's contracts, for the record."""
-
-    symbol: str
-    token: str | Ref
-    usdt: str | Ref
-    route: tuple[str | Ref | int, ...]
-    """USDT, fee in millionths, ..., token."""
-    price_feed: str | Ref
-
-    @property
-    def price_oracle(self) -> Ref:
-        return Ref(f"{self.symbol}.price_oracle")
-
-    @property
-    def reverse(self) -> Ref:
-        return Ref(f"{self.symbol}.reverse")
-
-    @property
-    def forward(self) -> Ref:
-        return Ref(f"{self.symbol}.forward")
 
 
 @dataclass(frozen=True)
@@ -240,12 +153,22 @@ class _Planner:
             (swapper, True),
             Check("is_swapper", True, (swapper,)),
         )
+        yield Deploy(
+            REWARDS.name,
+            compile_contract("RewardStream"),
+            (Ref("PoolFactory"), Ref("Operators")),
+        )
+        yield self._on_factory(
+            "reward stream", "allow_hook", (REWARDS, True), Check("is_hook", True, (REWARDS,))
+        )
 
         max_report_age = self.config.reporters.max_report_age
         yield Deploy("FundingOracle", self.oracle, (max_report_age,))
         yield self._reporters(Ref("FundingOracle"), self.oracle)
         for symbol, market in self.config.markets.items():
             yield self._feed(symbol, market)
+        if any(market.vaults for market in self.config.markets.values()):
+            yield from shared_steps()
         for symbol, market in self.config.markets.items():
             yield from self._market(symbol, market)
         if self.owner != self.reader.address:
@@ -265,7 +188,7 @@ class _Planner:
                     f"{symbol} / USDT",
                     price.signed.max_report_age,
                     price.signed.spacing,
-                    _wad(price.signed.max_move),
+                    wad(price.signed.max_move),
                 ),
             )
             yield self._reporters(Ref(f"{symbol}.price_feed"), feed)
@@ -275,18 +198,18 @@ class _Planner:
         primary = (
             names.price_feed,
             price.max_age,
-            _scaled(price.min, decimals),
-            _scaled(price.max, decimals),
+            scaled(price.min, decimals),
+            scaled(price.max, decimals),
         )
         usdt_usd: tuple[Any, ...] = (ZERO_ADDRESS, 0, 0, 0)
         if price.usdt_usd is not None:
             source = price.usdt_usd
             digits = self._decimals(f"markets.{symbol}.price.usdt_usd.feed", source.feed)
-            answers = (_scaled(source.min, digits), _scaled(source.max, digits))
+            answers = (scaled(source.min, digits), scaled(source.max, digits))
             usdt_usd = (source.feed, source.max_age, *answers)
         twap: tuple[Any, ...] = (ZERO_ADDRESS, 0, 0)
         if price.twap is not None:
-            twap = (price.twap.pool, price.twap.window, _wad(price.twap.tolerance))
+            twap = (price.twap.pool, price.twap.window, wad(price.twap.tolerance))
         yield Deploy(
             f"{symbol}.price_oracle",
             compile_contract("PriceOracle"),
@@ -321,21 +244,30 @@ class _Planner:
             (names.forward, *adapter),
             Check("liquidation_swapper", adapter, (names.forward,)),
         )
+        if market.venue is not None:
+            yield from venue_steps(names, market.venue, usdt_decimals, self.reader.address)
+        for name, vault in market.vaults.items():
+            if vault.venue is not None:
+                self.faults += [
+                    f"markets.{symbol}.vaults.{name}: {fault}"
+                    for fault in given_venue_faults(vault, self.reader, names.token, names.usdt)
+                ]
+            yield from vault_steps(names, name, vault, token_decimals, usdt_decimals)
 
     def _pool(self, pool: Ref, leg: Leg, decimals: int, token_decimals: int) -> Iterator[Call]:
         symbol, _, kind = pool.name.rpartition(".")
         artifact = self.reverse if kind == "reverse" else self.forward
-        if _scaled(leg.min_debt, decimals) < _LEAST_MIN_DEBT:
+        if scaled(leg.min_debt, decimals) < _LEAST_MIN_DEBT:
             self.faults.append(
                 f"markets.{symbol}.{kind}.min_debt: has to be at least {_LEAST_MIN_DEBT} of the "
                 f"asset's smallest units, which has {decimals} decimals"
             )
-        caps = [_cap(leg.supply_cap, decimals), _cap(leg.debt_cap, decimals)]
+        caps = [cap_units(leg.supply_cap, decimals), cap_units(leg.debt_cap, decimals)]
         if isinstance(leg, ReverseLeg):
-            caps.append(_cap(leg.collateral_cap, token_decimals))
+            caps.append(cap_units(leg.collateral_cap, token_decimals))
         else:
             assert isinstance(leg, ForwardLeg)
-            caps.append(_cap(leg.block_cap, token_decimals, NO_BLOCK_CAP))
+            caps.append(cap_units(leg.block_cap, token_decimals, NO_BLOCK_CAP))
         permille = int(leg.fee * 1000)
         yield self._on_factory(
             f"{symbol}: fee of the {kind} pool",
@@ -355,12 +287,19 @@ class _Planner:
             (pool, *caps),
             Check("caps", tuple(caps), target=pool, artifact=artifact),
         )
+        if leg.rewards:
+            yield self._on_factory(
+                f"{symbol}: rewards of the {kind} pool",
+                "set_hook",
+                (pool, REWARDS),
+                Check("hook", REWARDS, target=pool, artifact=artifact),
+            )
 
     def _feed(self, symbol: str, market: Market) -> Call:
         token = self._token(market.token)
-        lower, upper = _wad(market.funding.lower), _wad(market.funding.upper)
+        lower, upper = wad(market.funding.lower), wad(market.funding.upper)
         tau = market.funding.tau
-        kept = (_towards_zero(lower), _towards_zero(upper), tau)
+        kept = (towards_zero(lower), towards_zero(upper), tau)
         return Call(
             f"{symbol}: funding feed",
             Ref("FundingOracle"),
@@ -413,7 +352,9 @@ class _Planner:
         for fee, stop in zip(market.route.fees, stops, strict=True):
             route += [int(fee * 1_000_000), stop]
         feed = market.price.feed or Ref(f"{symbol}.price_feed")
-        return MarketNames(symbol, token, usdt, tuple(route), feed)
+        venue = None if market.venue is None else Ref(f"{symbol}.venue")
+        venues = {name: vault.venue or "" for name, vault in market.vaults.items()}
+        return MarketNames(symbol, token, usdt, tuple(route), feed, venue, venues)
 
     def _token(self, name: str) -> str | Ref:
         return Ref(name) if name in self.config.test_tokens else name
@@ -435,107 +376,23 @@ class _Planner:
         return self._known_decimals[contract]
 
 
-@dataclass(frozen=True)
-class PackedRoute:
-    """A route of which tokens may be of the plan."""
-
-    stops: tuple[str | Ref | int, ...]
-
-    def __str__(self) -> str:
-        return " ".join(
-            f"-{each / 10_000:g}%-" if isinstance(each, int) else str(each) for each in self.stops
-        )
-
-
-def resolve(value: Any, address_of: Callable[[str], str], hash_of: Callable[[str], bytes]) -> Any:
-    """A step's arguments with addresses and hashes in place of what stands for them."""
-    if isinstance(value, Ref):
-        return to_checksum_address(address_of(value.name))
-    if isinstance(value, InitcodeHash):
-        return hash_of(value.name)
-    if isinstance(value, PackedRoute):
-        stops = [resolve(each, address_of, hash_of) for each in value.stops]
-        return encode_v3_route(stops[::2], stops[1::2])
-    if isinstance(value, list | tuple):
-        return type(value)(resolve(each, address_of, hash_of) for each in value)
-    return value
-
-
-def describe(step: Step) -> str:
-    """One line for people."""
-    args = ", ".join(_shown(each) for each in step.args)
-    if isinstance(step, Deploy):
-        if step.blueprint:
-            return f"deploy {step.artifact.name} as a blueprint"
-        return f"deploy {step.artifact.name}({args})"
-    return f"{step.target}.{step.function}({args})"
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return f"({', '.join(_shown(each) for each in value)})"
-    if value in (NO_CAP, NO_BLOCK_CAP):
-        return "no cap"
-    return str(value)
-
-
-def initcode_hash(artifact: Artifact) -> bytes:
-    """keccak256 of a contract's init code."""
-    return bytes(keccak(artifact.initcode))
-
-
 def _leg(leg: Leg, decimals: int) -> tuple[int, ...]:
     """IPool.LegParameters."""
     return (
-        _wad(leg.base_rate),
-        _wad(leg.slope1),
-        _wad(leg.slope2),
-        _wad(leg.kink),
-        _wad(leg.rate_cap),
-        _wad(leg.pass_through),
+        wad(leg.base_rate),
+        wad(leg.slope1),
+        wad(leg.slope2),
+        wad(leg.kink),
+        wad(leg.rate_cap),
+        wad(leg.pass_through),
         leg.funding_max_age,
-        _wad(leg.max_ltv),
-        _wad(leg.stressed_ltv),
-        _wad(leg.liquidation_ltv),
-        _wad(leg.bonus_base),
-        _wad(leg.bonus_slope),
-        _wad(leg.bonus_cap),
-        _wad(leg.max_slippage),
-        _scaled(leg.min_debt, decimals),
-        _wad(leg.reserve_floor),
+        wad(leg.max_ltv),
+        wad(leg.stressed_ltv),
+        wad(leg.liquidation_ltv),
+        wad(leg.bonus_base),
+        wad(leg.bonus_slope),
+        wad(leg.bonus_cap),
+        wad(leg.max_slippage),
+        scaled(leg.min_debt, decimals),
+        wad(leg.reserve_floor),
     )
-
-
-def _wad(fraction: Decimal) -> int:
-    return int(fraction * WAD)
-
-
-def _towards_zero(wad: int) -> int:
-    units = abs(wad) // _RATE_UNIT * _RATE_UNIT
-    return units if wad >= 0 else -units
-
-
-def _scaled(amount: Decimal, decimals: int) -> int:
-    return int(amount.scaleb(decimals))
-
-
-def _cap(amount: Decimal | None, decimals: int, none: int = NO_CAP) -> int:
-    return none if amount is None else min(_scaled(amount, decimals), none)
-
-
-__all__: Sequence[str] = [
-    "Call",
-    "Check",
-    "Deploy",
-    "InitcodeHash",
-    "MarketNames",
-    "PackedRoute",
-    "Plan",
-    "Reader",
-    "Ref",
-    "Step",
-    "describe",
-    "initcode_hash",
-    "make_plan",
-    "resolve",
-]

@@ -40,7 +40,8 @@ class Record:
     calls: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Name of a step -> to, function, args, transaction."""
     markets: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Symbol -> token, usdt, reverse, forward, price_oracle, price_feed, route."""
+    """Symbol -> token, usdt, reverse, forward, price_oracle, price_feed, route; venue, None where
+    there is none of ours; vaults, by name: vault, strategy, venue."""
     pending: dict[str, Any] | None = None
     """The deployment that was about to be sent, and the address it would get."""
 

@@ -26,7 +26,10 @@ from web3.utils.address import get_create_address
 from perpool.build import BLUEPRINT_PREFIX, Artifact
 from perpool.deployment.config import LOCAL_CHAINS, TEST_CHAINS, DeploymentConfig
 from perpool.deployment.encoding import creation_code, function, to_json
-from perpool.deployment.plan import (
+from perpool.deployment.plan import make_plan
+from perpool.deployment.record import Record, RecordError, current_commit
+from perpool.deployment.senders import Sender, SendError, Sent
+from perpool.deployment.steps import (
     Call,
     Deploy,
     InitcodeHash,
@@ -36,11 +39,8 @@ from perpool.deployment.plan import (
     Step,
     describe,
     initcode_hash,
-    make_plan,
     resolve,
 )
-from perpool.deployment.record import Record, RecordError, current_commit
-from perpool.deployment.senders import Sender, SendError, Sent
 
 
 class DeploymentError(Exception):
@@ -156,7 +156,7 @@ class Deployment:
         known = self._known(step.args) and self._known(step.target)
         if known and self._is_made(step):
             return Status.DONE
-        if known and self._owner_of(step) != self.sender.address:
+        if known and not step.by_anyone and self._owner_of(step) != self.sender.address:
             return Status.FOR_OWNER
         return Status.SENT
 
@@ -195,7 +195,8 @@ class Deployment:
         return list(addresses)
 
     def _owner_of(self, step: Call) -> str:
-        return str(self._view(step.target, step.artifact, "owner", ()))
+        target = step.authority or step.target
+        return str(self._view(target, self._artifacts[target.name], "owner", ()))
 
     # -- doing --
 
@@ -241,6 +242,10 @@ class Deployment:
         if step.blueprint:
             entry["initcode_hash"] = "0x" + initcode_hash(step.artifact).hex()
         self._record(step.name, entry, sent)
+        for created in step.creates:
+            address = self._view(Ref(step.name), step.artifact, created.view, ())
+            entry = {"address": address, "contract": created.artifact.name}
+            self._record(created.name, entry | {"kind": "contract", "args": []}, sent)
         self.record.pending = None
         self.record.save()
 
@@ -277,8 +282,20 @@ class Deployment:
 
     def _market(self, names: MarketNames) -> dict[str, Any]:
         fields = ("token", "usdt", "price_feed", "price_oracle", "reverse", "forward")
+        known = self.record.contracts
+        has_venue = names.venue is not None and names.venue.name in known
         return {name: self._resolve(getattr(names, name)) for name in fields} | {
-            "route": [self._resolve(each) for each in names.route]
+            "route": [self._resolve(each) for each in names.route],
+            "venue": self._resolve(names.venue) if has_venue else None,
+            "vaults": {
+                name: {
+                    "vault": self._resolve(names.vault(name)),
+                    "strategy": self._resolve(names.strategy(name)),
+                    "venue": self._resolve(names.venue_of(name)),
+                }
+                for name in names.venues
+                if names.vault(name).name in known
+            },
         }
 
     def _finish(self, *, complete: bool) -> None:

@@ -76,6 +76,9 @@ def test_deploy__from_nothing_and_again(anvil: Anvil, chain: Chain, output: Path
     plan = deploy(anvil, output, "--dry-run")
     assert plan.returncode == 0, plan.stderr
     assert "deploy ReversePool as a blueprint" in plan.stdout
+    assert "deploy CarryVault(<CarryStrategy>, <ADA.reverse>, <ADA.forward>, <ADA.venue>" in (
+        plan.stdout
+    )
     assert "nothing was sent" in plan.stdout
     assert (sent(chain), output.exists()) == (0, False)
 
@@ -94,6 +97,13 @@ def test_deploy__from_nothing_and_again(anvil: Anvil, chain: Chain, output: Path
     assert reverse.caps() == (10**12, 900_000 * 10**6, 2_000_000 * 10**18)
     view = contract(chain, record, "Lens").pool(market["forward"])
     assert (view.symbol, view.leg_cap) == ("ppADA", 50_000 * 10**18)
+    vault = contract(chain, record, "ADA.keep")
+    assert market["vaults"] == {
+        "keep": {"vault": vault.address, "strategy": vault.strategy(), "venue": market["venue"]}
+    }
+    assert vault.limits() == (500_000 * 10**18, 20_000 * 10**6)
+    assert vault.hook() == record.contracts["RewardStream"]["address"]
+    assert contract(chain, record, "ADA.venue").free_liquidity() == (500_000 * 10**6, 0)
 
     content = output.read_text()
     second = deploy(anvil, output)
@@ -126,10 +136,10 @@ def test_deploy__killed_in_the_middle_and_resumed(anvil: Anvil, chain: Chain, ou
     record = Record.read(output)
     assert record.complete
     transactions = len(record.contracts) + len(record.calls)
-    # the market's transaction made both pools, and no step was sent twice
-    assert sent(chain) - start == transactions - 2
+    # the market's transaction made both pools, the vault's its strategy, and no step was sent twice
+    assert sent(chain) - start == transactions - 3
     assert deploy(anvil, output).stdout.count("sent;") == 1
-    assert sent(chain) - start == transactions - 2
+    assert sent(chain) - start == transactions - 3
 
 
 def contracts(output: Path) -> int:

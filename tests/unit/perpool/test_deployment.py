@@ -2,7 +2,6 @@
 
 import copy
 import json
-import tomllib
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -17,11 +16,8 @@ from perpool.deployment import (
     Deploy,
     Deployment,
     DeploymentError,
-    Outcome,
     Record,
     RecordError,
-    SendError,
-    Sent,
     Status,
     describe,
     load_config,
@@ -29,52 +25,16 @@ from perpool.deployment import (
 )
 from perpool.deployment import run as run_module
 from perpool.deployment.record import MULTICALL3
-from perpool.evm import Account, Contract, Evm, Reverted, reverts
+from perpool.evm import Account, Evm, reverts
+from tests.deployments import (
+    EXAMPLES,
+    EvmSender,
+    contracts,
+    deploy,
+    faults_of,
+    local_example,
+)
 from tests.market import NO_BLOCK_CAP, NO_CAP, WAD, Leg, wad
-
-EXAMPLES = Path(__file__).parents[3] / "deploy"
-
-
-class EvmSender:
-    """A sender on the in-process EVM, which can be made to fail."""
-
-    def __init__(self, evm: Evm, account: Account) -> None:
-        self.evm = evm
-        self.account = account
-        self.sent = 0
-        self.fails_at: int | None = None
-        """Fail instead of sending this transaction, counted from 0."""
-        self.dies_at: int | None = None
-        """End the process after this transaction was mined and before it returns."""
-
-    @property
-    def address(self) -> str:
-        return self.account.address
-
-    @property
-    def chain_id(self) -> int:
-        return self.evm.chain_id
-
-    def nonce(self, block: str) -> int:
-        return self.evm.nonce(self.account)
-
-    def code(self, address: str) -> bytes:
-        return self.evm.code(address)
-
-    def call(self, to: str, data: bytes) -> bytes:
-        return self.evm.call(to, data, sender=self.account)
-
-    def send(self, to: str | None, data: bytes) -> Sent:
-        if self.sent == self.fails_at:
-            raise SendError("the node is gone")
-        try:
-            receipt = self.evm.transact(to, data, sender=self.account)
-        except Reverted as error:
-            raise SendError(str(error)) from error
-        self.sent += 1
-        if self.sent - 1 == self.dies_at:
-            raise KeyboardInterrupt
-        return Sent(f"0x{self.sent:064x}", receipt.block_number, receipt.contract_address)
 
 
 @pytest.fixture
@@ -89,34 +49,15 @@ def sender(evm: Evm, deployer: Account) -> EvmSender:
 
 @pytest.fixture
 def data(evm: Evm) -> dict[str, Any]:
-    """The local example, with actors of this chain."""
-    data = tomllib.loads((EXAMPLES / "local.toml").read_text(), parse_float=str)
-    data["guardian"] = evm.account("guardian").address
-    data["reporters"]["addresses"] = [evm.account(f"reporter {n}").address for n in range(5)]
+    """The local example without what stands over its pools, with actors of this chain."""
+    data = local_example(evm)
+    del data["markets"]["ADA"]["venue"], data["markets"]["ADA"]["vaults"]
     return data
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "deployments" / "local.json"
-
-
-def faults_of(data: dict[str, Any]) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        parse_config(data, "file")
-    return [line.removeprefix("file: ") for line in str(caught.value).split("\n")]
-
-
-def deploy(data: dict[str, Any], sender: EvmSender, path: Path) -> Outcome:
-    return Deployment(parse_config(data), sender, path).run()
-
-
-def contracts(evm: Evm, record: Record) -> dict[str, Contract]:
-    return {
-        name: evm.at(entry["contract"], entry["address"])
-        for name, entry in record.contracts.items()
-        if entry["kind"] != "blueprint" and entry["contract"] != "UniswapV3Factory"
-    }
 
 
 # -- the configuration --
@@ -332,6 +273,8 @@ def test_run__sets_everything_up(
     assert factory.owner() == sender.address
     assert factory.guardian() == data["guardian"]
     assert factory.is_swapper(found["UniswapV3Swapper"])
+    assert factory.is_hook(found["RewardStream"])
+    assert int(reverse.hook(), 16) == int(forward.hook(), 16) == 0
     assert evm.code(found["Liquidator"]) == compile_contract("Liquidator").runtime
     assert tuple(factory.market(0)) == (
         found["ADA"].address,
@@ -369,6 +312,8 @@ def test_run__sets_everything_up(
         "reverse": reverse.address,
         "forward": forward.address,
         "route": [found["USDT"].address, 500, found["ADA"].address],
+        "venue": None,
+        "vaults": {},
     }
 
 
