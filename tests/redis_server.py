@@ -1,7 +1,7 @@
 """A real Redis server of a test's own, as a child process on a free loopback port.
 
     with RedisServer() as server:
-        mailbox = open_mailbox(server.url, 1)
+        mailbox = open_mailbox(server.url, 1, oracle)
 
 Its data is in a folder of its own; every write is on disk before it is answered, so that `kill`
 loses nothing unless the test says so with `forget`.
