@@ -643,19 +643,20 @@ class CarryStrategy:
         )
 
     def _hedge(self, held: Book, assets: int) -> int:
-        """Supplies tokens with their part of hedge and margin. What that costs, in tokens."""
-        if held.equity <= 0 or held.collateral == 0:
+        """Supplies tokens with their part of the hedge at its whole margin. What that costs."""
+        if held.collateral == 0:
             refuse("order refused")
         self.market.reverse.supply_collateral(self.name, assets, self.name)
-        margin = mul_div_down(held.equity, assets, held.collateral)
+        size = mul_div_down(held.short, assets, held.collateral)
+        fee = share_of_up(size, self.venue.parameters.fee)
+        margin = margin_of(size, held.price, self.parameters.margin_ratio)
+        margin += value_up(fee, held.price)
         if not self._borrow(margin):
             refuse("order refused")
-        size = mul_div_down(held.short, assets, held.collateral)
         if not self._order(-size, margin, held.price):
             refuse("order refused")
         mark = self.world.prices.for_liquidation()
-        below = mul_div_up(size, max(held.price - mark, 0), held.price)
-        return below + share_of_up(size, self.venue.parameters.fee)
+        return fee + mul_div_up(size, max(held.price - mark, 0), held.price)
 
     # -- redemptions --
 
