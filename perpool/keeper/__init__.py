@@ -1,4 +1,5 @@
-"""The keeper: reports funding and prices, keeps the pools in step, and liquidates.
+"""The keeper: reports funding and prices, keeps the pools in step, liquidates,
+and looks after carry vaults.
 
 From venues to the mailbox:
     sources/         exchanges, recorded history, or a synthetic market
@@ -13,6 +14,7 @@ From the mailbox to the chain:
     decide.py        what to submit and to keep in step; pure
     submitter.py     the role that does so while it has the lease
     liquidator/      the role that liquidates
+    rebalancer/      the role that looks after carry vaults
     chain/           several nodes as one that can be believed, and the contracts behind them
     transactions/    an account's transactions, from the plan to the value read back
 

@@ -43,13 +43,19 @@ from perpool.keeper.model import Policy
 from perpool.keeper.operation.config import (
     HISTORY,
     PREFIX,
+    SENDERS,
     KeeperConfig,
     LaneSection,
     LiquidatorSection,
+    RebalancerSection,
     ReporterSection,
 )
 from perpool.keeper.operation.metrics import Health, Metrics
 from perpool.keeper.operation.watch import Watch
+from perpool.keeper.rebalancer import vaults as carry
+from perpool.keeper.rebalancer.decide import Budget, Vault
+from perpool.keeper.rebalancer.requests import RequestFollower
+from perpool.keeper.rebalancer.role import RebalancerRole, Spending
 from perpool.keeper.reporter import Reporter
 from perpool.keeper.service import Duty, Service
 from perpool.keeper.signing import Account, open_account
@@ -69,8 +75,9 @@ from perpool.keeper.transactions.outbox import Outbox, identity
 
 JOURNAL = "journal.db"
 ACCOUNTS = "accounts.db"
+REQUESTS = "requests.db"
 STATEMENTS = "statements.db"
-"""Files in the state folder: of all lanes, of the liquidator, of the reporter."""
+"""Files in the state folder: of all lanes, of liquidator, rebalancer and reporter."""
 HEAD_AGE = timedelta(minutes=15)
 """A chain whose newest block is older stands still, or all nodes are behind."""
 WATCH_EVERY = timedelta(seconds=30)
@@ -272,11 +279,14 @@ def open_accounts(config: KeeperConfig, password: Callable[[], str]) -> Accounts
 
 def check_senders(addresses: Mapping[str, Sequence[str]]) -> None:
     """Raises KeeperError where two roles send from one address."""
-    senders = [each for role in ("submitter", "liquidator") for each in addresses.get(role, [])]
-    if len(set(senders)) < len(senders):
-        raise KeeperError(
-            f"submitter and liquidator both send from {senders[0]}: give each an account of its own"
-        )
+    first: dict[str, str] = {}
+    for role in SENDERS:
+        for address in addresses.get(role, []):
+            rival = first.setdefault(address, role)
+            if rival != role:
+                raise KeeperError(
+                    f"{rival} and {role} both send from {address}: give each an account of its own"
+                )
 
 
 # -- roles --
@@ -401,6 +411,7 @@ def build(place: Place, accounts: Accounts, *, dry_run: bool = False) -> Keeper:
                 section,
                 accounts["submitter"][0],
                 unmet=place.contracts.unmet,
+                multicall=place.record.multicall,
                 announce=lease.announce,
             )
         submitter = Submitter(
@@ -424,13 +435,38 @@ def build(place: Place, accounts: Accounts, *, dry_run: bool = False) -> Keeper:
         account = accounts["liquidator"][0]
         if not dry_run:
             outboxes["liquidator"] = _outbox(
-                place, "liquidator", config.liquidator, account, unmet=read_back(place.nodes)
+                place,
+                "liquidator",
+                config.liquidator,
+                account,
+                unmet=read_back(place.nodes),
+                multicall=place.record.multicall,
             )
         lane = outboxes.get("liquidator")
         duties.append(
             Duty(
                 _liquidator(place, config.liquidator, account.address, lane),
                 config.liquidator.every,
+            )
+        )
+    vaults = vaults_of(place) if config.rebalancer is not None else []
+    if config.rebalancer is not None and vaults:
+        account = accounts["rebalancer"][0]
+        if not dry_run:
+            # without a multicall: a call is a transaction of its own
+            outboxes["rebalancer"] = _outbox(
+                place,
+                "rebalancer",
+                config.rebalancer,
+                account,
+                unmet=carry.read_back(place.nodes, vaults),
+                multicall=None,
+            )
+        lane = outboxes.get("rebalancer")
+        duties.append(
+            Duty(
+                _rebalancer(place, config.rebalancer, vaults, account.address, lane),
+                config.rebalancer.every,
             )
         )
     payers = {role: accounts[role][0].address for role in accounts if role != "reporter"}
@@ -504,6 +540,7 @@ def _outbox(
     wallet: Account,
     *,
     unmet: Callable[[Sequence[Intent], Head], Sequence[Intent]],
+    multicall: str | None,
     announce: Callable[[str], None] | None = None,
 ) -> Outbox:
     place.metrics.expect_lane(lane)
@@ -520,7 +557,7 @@ def _outbox(
         wallet,
         fees,
         unmet=unmet,
-        multicall=place.record.multicall,
+        multicall=multicall,
         confirmations=section.confirmations,
         patience=section.patience,
         clock=place.clock,
@@ -559,6 +596,50 @@ def _liquidator(
         receiver=section.receiver,
         policy=LiquidatorPolicy(section.min_profit, section.bad_debt_loss, section.max_slippage),
         metrics=place.metrics,
+    )
+
+
+def vaults_of(place: Place) -> list[Vault]:
+    """Carry vaults of the markets; the log says so where there is none. Raises KeeperError."""
+    found = carry.vaults_of(place.nodes, place.record, list(place.contracts.markets))
+    if not found:
+        log = structlog.get_logger("perpool.keeper.rebalancer")
+        log.warning("there are no carry vaults", record=str(place.record.path))
+    return found
+
+
+def _rebalancer(
+    place: Place,
+    section: RebalancerSection,
+    vaults: Sequence[Vault],
+    sender: str,
+    lane: Outbox | None,
+) -> RebalancerRole:
+    for each in vaults:
+        place.metrics.expect_vault(
+            each.name, each.liquidation_ltv / 10**18, each.maintenance_margin / 10**18
+        )
+    follower = RequestFollower(
+        place.nodes,
+        [each.address for each in vaults],
+        # a dry run changes nothing
+        place.config.state_folder / REQUESTS if lane is not None else None,
+        start=carry.first_block(place.record, vaults),
+    )
+    place.closing.callback(follower.close)
+    spending = None if lane is None else Spending(place.nodes, lane.journal)
+    return RebalancerRole(
+        place.nodes,
+        vaults,
+        follower,
+        lane,
+        sender=sender,
+        funding_oracle=place.contracts.funding_oracle,
+        spent=(lambda now: 0) if spending is None else spending.last_day,
+        budget=Budget(section.budget),
+        max_gas=section.max_gas,
+        metrics=place.metrics,
+        health=place.health,
     )
 
 

@@ -40,6 +40,7 @@ from perpool.keeper.operation.assembly import (
     make_folder,
     open_nodes,
     place_of,
+    vaults_of,
 )
 from perpool.keeper.operation.config import KeeperConfig, ReporterSection
 from perpool.keeper.operation.metrics import Metrics
@@ -213,7 +214,7 @@ class _Check:
         return ask_nodes(self.config.rpc, lambda node: node.block_hash(number))
 
     def _ether(self, nodes: Nodes, head: Head) -> Findings:
-        for role in ("submitter", "liquidator"):
+        for role in self.config.lanes:
             for address in self.addresses.get(role, []):
                 wei = nodes.balance(address, head)
                 ether = f"{round(Decimal(wei).scaleb(-18), 6):f}"
@@ -237,6 +238,12 @@ class _Check:
         markets = ", ".join(place.contracts.markets)
         text = f"markets of {place.record.path}: {markets or 'none'}"
         yield fine(text) if markets else missing(text)
+        if self.config.rebalancer is not None:
+            vaults = ", ".join(each.name for each in vaults_of(place))
+            if vaults:
+                yield fine(f"carry vaults: {vaults}")
+            else:
+                yield careful("there are no carry vaults: the rebalancer has nothing to do")
         seats = place.contracts.seats(place.clock())[place.contracts.funding_oracle]
         for address in self.addresses.get("reporter", []):
             if address in seats.reporters:

@@ -64,6 +64,8 @@ PAST = (HISTORY, SYNTHETIC)
 """Sources that are not of the present."""
 LEAST_GAS = 1_000_000
 """A lower cap on a transaction's gas than this is a slip."""
+SENDERS = ("submitter", "liquidator", "rebalancer")
+"""Roles that send transactions, each from an account of its own."""
 EXAMPLE = "docs/keeper/keeper.toml"
 SHORTEST_KEY = 16
 """Characters of a part of a URL that is long enough to be a key."""
@@ -310,6 +312,17 @@ class LiquidatorSection(LaneSection):
         yield from _outside("ether_max_age", self.ether_max_age, 60, 30 * 86_400)
 
 
+class RebalancerSection(LaneSection):
+    """Keeps carry vaults where they should be, and settles requests to them."""
+
+    budget: Fee = 5 * 10**17
+    """Wei of gas in any 24 hours."""
+
+    def faults_of_budget(self) -> Iterator[str]:
+        if self.budget <= 0:
+            yield "budget: has to be above 0"
+
+
 class HttpSection(Section):
     """Serves /metrics and /healthz."""
 
@@ -345,6 +358,7 @@ class KeeperConfig(Section, BaseSettings):
     submitter: SubmitterSection | None = None
     sync: SyncSection = SyncSection()
     liquidator: LiquidatorSection | None = None
+    rebalancer: RebalancerSection | None = None
     http: HttpSection | None = None
 
     @classmethod
@@ -374,18 +388,22 @@ class KeeperConfig(Section, BaseSettings):
             yield f"min_agreeing: {len(self.rpc)} nodes in rpc allow {majority} at most"
 
     def faults_of_roles(self) -> Iterator[str]:
-        if not (self.reporter or self.submitter or self.liquidator):
-            yield "there is nothing to do: add [reporter], [submitter] or [liquidator]"
+        if not (self.reporter or self.lanes):
+            yield (
+                "there is nothing to do: add [reporter], [submitter], [liquidator] or [rebalancer]"
+            )
         if "sync" in self.model_fields_set and self.sync.enabled and self.submitter is None:
             yield "sync: is part of the submitter's work: add [submitter], or take it out"
 
     def faults_of_accounts(self) -> Iterator[str]:
-        senders = [each.account for each in (self.submitter, self.liquidator) if each]
-        if len(set(senders)) < len(senders):
-            yield (
-                "liquidator.account: the submitter sends from it already, and two that count one "
-                "account's transactions get in each other's way: give it another"
-            )
+        first: dict[str, str] = {}
+        for role in self.lanes:
+            rival = first.setdefault(getattr(self, role).account, role)
+            if rival != role:
+                yield (
+                    f"{role}.account: the {rival} sends from it already, and two that count one "
+                    "account's transactions get in each other's way: give it another"
+                )
 
     # -- what follows from it --
 
@@ -414,8 +432,7 @@ class KeeperConfig(Section, BaseSettings):
     @property
     def lanes(self) -> list[str]:
         """Roles that send transactions."""
-        senders = {"submitter": self.submitter, "liquidator": self.liquidator}
-        return [role for role, section in senders.items() if section]
+        return [role for role in SENDERS if getattr(self, role)]
 
     def unfit(self, chain_id: int) -> list[str]:
         """What this configuration must not do on a chain of real money."""
@@ -459,7 +476,7 @@ class KeeperConfig(Section, BaseSettings):
             for role, spec in self._specs()
             if spec.kind == "external" and _is_open(spec.where)
         ]
-        if len(self.rpc) == 1 and (self.submitter or self.liquidator):
+        if len(self.rpc) == 1 and self.lanes:
             lines.append(
                 "rpc: one node is believed whatever it says; name three of different owners"
             )

@@ -14,6 +14,7 @@ Both are fed by the roles and read by `server`; neither does any I/O.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -141,6 +142,59 @@ class Metrics:
         )
         self.accounts = self._gauge("accounts", "Accounts with debt in a pool.", "pool")
 
+        # rebalancer
+        self.rebalances = self._counter(
+            "rebalances", "Rebalancing of a vault that was sent, by outcome.", "vault", "outcome"
+        )
+        self.settlements = self._counter(
+            "settlements",
+            "What else was sent for a vault, by outcome.",
+            "vault",
+            "work",
+            "outcome",
+        )
+        self.vault_due = self._gauge(
+            "vault_due_timestamp_seconds",
+            "Since when a vault has been due, unix time, 0 where it is not.",
+            "vault",
+        )
+        self.vault_order = self._gauge(
+            "vault_order_timestamp_seconds",
+            "Since when a vault's order has been pending, unix time, 0 without one.",
+            "vault",
+        )
+        self.vault_ltv = self._gauge("vault_ltv", "A vault's debt by its collateral.", "vault")
+        self.vault_liquidation_ltv = self._gauge(
+            "vault_liquidation_ltv", "LTV above which the loan may be liquidated.", "vault"
+        )
+        self.vault_margin = self._gauge(
+            "vault_margin", "A short's equity by its notional, NaN without a short.", "vault"
+        )
+        self.vault_maintenance_margin = self._gauge(
+            "vault_maintenance_margin", "Margin below which it may be liquidated.", "vault"
+        )
+        self.vault_hedge_ratio = self._gauge(
+            "vault_hedge_ratio", "Tokens short by those held.", "vault"
+        )
+        self.vault_net_carry = self._gauge(
+            "vault_net_carry", "What carrying brings, a fraction a year.", "vault"
+        )
+        self.vault_requests = self._gauge(
+            "vault_requests", "Requests that are not settled.", "vault", "kind"
+        )
+        self.vault_request = self._gauge(
+            "vault_request_timestamp_seconds",
+            "Since when the oldest of them has been known here, unix time, 0 without any.",
+            "vault",
+            "kind",
+        )
+        self.spent = self._gauge(
+            "spent_ether", "What a lane's gas has cost in the last 24 hours.", "lane"
+        )
+        self.over_budget = self._gauge(
+            "over_budget", "1 while the day's budget for gas leaves something undone.", "work"
+        )
+
         # roles
         self.role_errors = self._counter("role_errors", "Ticks of a role that failed.", "role")
         self.role_ticked = self._gauge(
@@ -172,6 +226,26 @@ class Metrics:
         """Liquidations will be tried."""
         for leg in ("reverse", "forward"):
             self.liquidations.labels(leg, "failed")
+
+    def expect_vault(self, vault: str, liquidation_ltv: float, maintenance_margin: float) -> None:
+        """A vault will be looked after."""
+        for outcome in ("landed", "failed"):
+            self.rebalances.labels(vault, outcome)
+        self.vault_due.labels(vault)
+        self.vault_order.labels(vault)
+        self.vault_liquidation_ltv.labels(vault).set(liquidation_ltv)
+        self.vault_maintenance_margin.labels(vault).set(maintenance_margin)
+        for work in ("vaults", "requests"):
+            self.over_budget.labels(work)
+
+    def publish_vault(
+        self, vault: str, *, ltv: float, margin: float | None, hedge: float, net_carry: float
+    ) -> None:
+        """How a vault stands; `margin` None without a short."""
+        self.vault_ltv.labels(vault).set(ltv)
+        self.vault_margin.labels(vault).set(math.nan if margin is None else margin)
+        self.vault_hedge_ratio.labels(vault).set(hedge)
+        self.vault_net_carry.labels(vault).set(net_carry)
 
     def seat(self, reporters: Iterable[str]) -> None:
         """Who may report now. What there was of others is taken away."""

@@ -78,6 +78,24 @@ class Pool:
 
 
 @dataclass(frozen=True)
+class Vault:
+    """A carry vault; ratios are fractions."""
+
+    name: str
+    mode: str
+    ltv: Decimal
+    margin: Decimal | None
+    """Of the short; None without one."""
+    hedge: Decimal
+    net_carry: Decimal
+    """A fraction a year."""
+    state: str
+    """"due", "order pending", or "" where there is nothing to do."""
+    in_danger: bool
+    """Whether its loan or its short is near its liquidation."""
+
+
+@dataclass(frozen=True)
 class Payer:
     """An account that pays for gas."""
 
@@ -139,6 +157,7 @@ class Status:
     block: int | None = None
     feeds: tuple[Feed, ...] = ()
     pools: tuple[Pool, ...] = ()
+    vaults: tuple[Vault, ...] = ()
     payers: tuple[Payer, ...] = ()
     lease: Lease | None = None
     has_lease: bool = False
@@ -180,6 +199,22 @@ def tables(status: Status) -> list[Table]:
             [
                 (each.market, each.leg, _ago(each.funding_time, now), duration(each.behind))
                 for each in status.pools
+            ],
+        ),
+        (
+            "Carry vaults",
+            ["vault", "mode", "LTV", "margin", "hedge", "net carry", ""],
+            [
+                (
+                    each.name,
+                    each.mode,
+                    percent(each.ltv),
+                    percent(each.margin),
+                    percent(each.hedge),
+                    percent(each.net_carry),
+                    each.state,
+                )
+                for each in status.vaults
             ],
         ),
         (
@@ -246,12 +281,21 @@ def complaints(status: Status) -> list[str]:
     """What asks for attention, the gravest first."""
     return [
         *status.troubles,
+        *_in_danger(status.vaults),
         *_overdue(status),
         *_unheld(status),
         *_silent(status),
         *_refused(status.refused),
         *_behind(status),
         *_low(status.payers),
+    ]
+
+
+def _in_danger(vaults: Sequence[Vault]) -> list[str]:
+    return [
+        f"{each.name} is near a liquidation: LTV {percent(each.ltv)}, margin {percent(each.margin)}"
+        for each in vaults
+        if each.in_danger
     ]
 
 

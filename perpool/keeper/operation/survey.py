@@ -20,6 +20,7 @@ from perpool.keeper.mailbox import MailboxError, Message
 from perpool.keeper.model import MarketState, Policy, Seats
 from perpool.keeper.operation import status
 from perpool.keeper.operation.assembly import Place, system_clock
+from perpool.keeper.rebalancer import vaults as carry
 from perpool.keeper.rounds import SKEW, Collector, is_signed, spreads
 from perpool.keeper.signing import SignerError, account_address
 from perpool.keeper.transactions.journal import JournalError, Transaction
@@ -83,6 +84,7 @@ class _Survey:
             block=None if head is None else head.number,
             feeds=tuple(feed for state in states for feed in self._feeds(state, reports.apart)),
             pools=tuple(pool for state in states for pool in _pools(state)),
+            vaults=self._try(self._vaults, ()),
             payers=tuple(
                 payer
                 for lane in lanes
@@ -145,6 +147,26 @@ class _Survey:
                 "price", state.market, value, price.observed_at, heartbeats[1], spread
             )
 
+    def _vaults(self) -> tuple[status.Vault, ...]:
+        """Also where somebody else looks after them."""
+        place = self.place
+        vaults = carry.vaults_of(place.nodes, place.record, list(place.contracts.markets))
+        stands, silent = carry.stands_of(place.nodes, vaults, place.contracts.funding_oracle)
+        self.troubles += [f"{name} cannot be looked at: {why}" for name, why in silent.items()]
+        return tuple(
+            status.Vault(
+                name=each.vault.name,
+                mode=each.mode,
+                ltv=each.ltv,
+                margin=each.margin,
+                hedge=each.hedge,
+                net_carry=Decimal(each.net_carry).scaleb(-18),
+                state="order pending" if each.order else "due" if each.is_due else "",
+                in_danger=each.is_in_danger,
+            )
+            for each in stands
+        )
+
     def _journal(self, lane: str) -> list[Transaction]:
         journal = self.place.read_journal(lane)
         return [] if journal is None else journal.recent(1_000)
@@ -194,6 +216,11 @@ class _Survey:
             address: f"{symbol} {leg}"
             for symbol, market in self.place.contracts.markets.items()
             for leg, address in zip(LEGS, market.pools, strict=False)
+        }
+        names |= {
+            vault["vault"]: f"{symbol} {name}"
+            for symbol in self.place.contracts.markets
+            for name, vault in self.place.record.markets[symbol].get("vaults", {}).items()
         }
         subjects: dict[str, list[str]] = {}
         for intent in each.intents:

@@ -113,11 +113,11 @@ class Intent:
     """One thing to bring about; kind, subject and time are its key."""
 
     kind: str
-    """"funding", "price", "sync", "observe" or "liquidation"."""
+    """"funding", "price", "sync", "observe", "liquidation", or a `rebalancer.decide.Work`."""
     subject: str
-    """A market's symbol, a pool's address, or pool/account."""
+    """A market's symbol, a pool's or vault's address, or with an account after a slash."""
     time: int
-    """Of the observation, in unix seconds."""
+    """Of the observation or the block that it was decided on, in unix seconds."""
     value: str = ""
 
 
