@@ -15,6 +15,9 @@ from perpool.build import compile_contract
 
 FOLDER = Path(__file__).resolve().parent.parent / "perpool" / "abi"
 CONTRACTS = (
+    "CarryLens",
+    "CarryStrategy",
+    "CarryVault",
     "CarryStrategy",
     "CarryVault",
     "ForwardPool",
