@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from perpool.replay.record import PARTS
+from perpool.replay.record import PARTS, STATES
 from perpool.replay.summary import Distance, Summary, Vault
 
 
@@ -110,9 +110,10 @@ def assumption_lines(summary: Summary) -> list[str]:
 
 
 def _risk_line(vault: Vault) -> str:
-    hours = vault.liquidatable
+    hours, total = vault.liquidatable, max(sum(vault.hours.values()), 1)
+    stays = ", ".join(f"{share(vault.hours[state] / total)} {state}" for state in STATES)
     return (
-        f"{vault.name}: nearest to the short's liquidation {_worst(vault.least_rise)}, to the "
+        f"{vault.name}: {stays}; nearest to the short's liquidation {_worst(vault.least_rise)}, to the "
         f"loan's {_worst(vault.least_fall)}; thinnest margin {_worst(vault.least_margin)}, highest "
         f"LTV {share(vault.highest_ltv)}; hours in which it could be liquidated: short "
         f"{hours['short']}, loan {hours['loan']}"
