@@ -596,6 +596,7 @@ class PerpVenue:
             fill.realised = books.decrease(size, prices.mark)
         else:
             skew = books.state.skew
+            books.forfeit(prices.mark)
             notional = books.increase(asked.size_delta, fill.price_e36)
             fill.fee = share_of_up(notional, self.parameters.fee)
             reason = self._refused_increase(books, skew, notional, fill.fee, prices.mark)

@@ -160,6 +160,14 @@ class Books:
 
     # -- sizes --
 
+    def forfeit(self, mark: int) -> None:
+        """Before a long is added to, its entry moves up by what exceeds its largest gain."""
+        held = self.held
+        excess = value_down(max(held.size, 0), mark) - held.entry_notional - held.gain_left
+        if held.size > 0 and excess > 0:
+            held.entry_notional += excess
+            self.state.long_entries += excess
+
     def increase(self, size_delta: int, price: int) -> int:
         """Returns the notional: sold for, rounded down, or bought for, rounded up."""
         size = abs(size_delta)

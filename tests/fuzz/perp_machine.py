@@ -604,6 +604,25 @@ class Machine:
             name = min(TRADERS, key=health)
         self.call("liquidate", "liquidate", dice.choice(PEOPLE), name, dice.choice(PEOPLE))
 
+    def crash(self, dice: random.Random) -> None:
+        """The price goes where somebody falls, within what it may be, and he is liquidated."""
+        held = self.model.memory.held
+        falling = [name for name in TRADERS if held[name].size]
+        if not falling:
+            return
+        name = dice.choice(falling)
+        beyond = dice.uniform(1.001, 1.1)
+        threshold = self.model.liquidation_price(name) * 10**FEED_DECIMALS
+        answer = threshold / self.venue.price_e36(1)
+        answer = answer * beyond if held[name].size < 0 else answer / beyond
+        if not 10**FEED_DECIMALS < answer < 60 * 10**FEED_DECIMALS:
+            return
+        self.wait(12)
+        self.venue.feed.set(int(answer))
+        self._refresh()
+        self.successes["crash"] += 1
+        self.call("liquidate", "liquidate", "keeper", name, dice.choice(PEOPLE))
+
     def auto_deleverage(self, dice: random.Random) -> None:
         side = -1 if self.model.funding_rate() > 0 else 1
         held = self.model.memory.held
@@ -623,7 +642,14 @@ class Machine:
         rate = sign * wad(dice.choice((1_000, 3_000)))
         self.venue.funding.set_at(self.venue.token, rate, self.evm.timestamp)
         self.sync()
-        self.auto_deleverage(dice)
+        if dice.random() < 0.7:
+            self.auto_deleverage(dice)
+        else:
+            # nobody is, until nothing is free
+            self.settle_funding(dice)
+            self.wait(80_000)
+            self._refresh()
+            self.settle_funding(dice)
         self.successes["squeeze"] += 1
 
     def _remove_free(self, name: str) -> None:
@@ -692,12 +718,13 @@ class Machine:
 RULES = {
     "increase": 14,
     "decrease": 8,
-    "take_out": 5,
+    "take_out": 8,
     "add_margin": 3,
     "settle": 4,
     "settle_funding": 3,
     "withdraw": 2,
-    "liquidate": 6,
+    "liquidate": 4,
+    "crash": 3,
     "auto_deleverage": 5,
     "squeeze": 2,
     "add_liquidity": 4,

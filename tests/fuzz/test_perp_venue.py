@@ -14,8 +14,8 @@ from tests.venues import Parameters, deploy_venue
 
 pytestmark = pytest.mark.fuzz
 
-STEPS = int(os.environ.get("PERPOOL_FUZZ_STEPS", "800"))
-SELDOM = {"liquidate", "auto_deleverage", "donate", "go_stale"}
+STEPS = int(os.environ.get("PERPOOL_FUZZ_STEPS", "500"))
+SELDOM = {"liquidate", "crash", "auto_deleverage", "donate", "go_stale"}
 
 
 MODULES = "contracts/modules/perp"
@@ -55,7 +55,7 @@ FAULTS = {
     ),
     "VEN-11": (
         f"{MODULES}/closing.vy",
-        "terms._mark_or(opened.state.mark_e36)",
+        "terms._mark_or(books.state_.mark_e36)",
         "terms._mark()",
     ),
 }
@@ -72,11 +72,11 @@ def run(evm: Evm, seed: int, parameters: Parameters, **decimals: int) -> Machine
     return machine
 
 
-def check_successes(machine: Machine) -> None:
+def check_successes(machine: Machine, rules: set[str], often: int) -> None:
     """Every rule went through often enough, so that the run tested what it says."""
-    scale = STEPS / 800
-    for rule in RULES:
-        least = max(int((2 if rule in SELDOM else 6) * scale), 1)
+    scale = STEPS / 500
+    for rule in rules:
+        least = max(int((1 if rule in SELDOM else often) * scale), 1)
         refused = {why: times for (which, why), times in machine.refusals.items() if which == rule}
         went = machine.successes[rule]
         assert went >= least, f"{rule} went through {went} times, not {least}; refused: {refused}"
@@ -84,14 +84,13 @@ def check_successes(machine: Machine) -> None:
 
 @pytest.mark.parametrize(
     ("seed", "token_decimals", "usdt_decimals"),
-    [(1, 18, 6), (2, 6, 6), (3, 8, 6), (4, 24, 18), (5, 8, 18)],
+    [(1, 18, 6), (2, 6, 6), (3, 8, 18), (4, 24, 6)],
 )
 def test_perp_venue__at_once(evm: Evm, seed: int, token_decimals: int, usdt_decimals: int) -> None:
-    machine = run(
-        evm, seed, Parameters(), token_decimals=token_decimals, usdt_decimals=usdt_decimals
-    )
+    parameters = Parameters(exposure_cap=15_000)
+    machine = run(evm, seed, parameters, token_decimals=token_decimals, usdt_decimals=usdt_decimals)
 
-    check_successes(machine)
+    check_successes(machine, set(RULES), 4)
     assert machine.scaled >= 1
     refused = {reason for rule, reason in machine.refusals if rule in ("increase", "decrease")}
     assert refused >= {
@@ -109,7 +108,8 @@ def test_perp_venue__with_a_delay(evm: Evm, seed: int, delay: int) -> None:
     parameters = Parameters(delay_blocks=delay, largest_long_gain=wad(50), fee_to_insurance=0)
     machine = run(evm, seed, parameters)
 
-    check_successes(machine)
+    # who is deleveraged does not depend on the delay, and fewer positions are there to be
+    check_successes(machine, set(RULES) - {"auto_deleverage"}, 2)
     assert set(machine.reasons) >= {
         "deadline passed",
         "insufficient margin",
@@ -123,7 +123,7 @@ def test_perp_venue__weakened(evm: Evm, invariant: str) -> None:
     """The machine finds each fault by the invariant that it breaks, without the model."""
     path, good, bad = FAULTS[invariant]
     artifact = compile_patched("PerpVenue", {path: [(good, bad)]})
-    parameters = Parameters(delay_blocks=1 if invariant == "VEN-10" else 0)
+    parameters = Parameters(exposure_cap=15_000, delay_blocks=1 if invariant == "VEN-10" else 0)
     venue = deploy_venue(evm, parameters, usdt_usd=True, artifact=artifact)
     machine = Machine(venue, parameters, independent=True)
     try:

@@ -28,10 +28,9 @@ def settle_funding(account: address) -> int256:
             last mark seen is accrued with.
     @return What it got; negative is what it paid.
     """
-    opened: books.Books = books._open(account)
-    opened.state = funding._accrue(opened.state, terms._mark_or(opened.state.mark_e36))
+    opened: books.Books = empty(books.Books)
     paid: int256 = 0
-    opened, paid = funding._settle(opened)
+    opened, paid = self._settled(account, terms._mark_or(books.state_.mark_e36))
     books._store(opened, account)
     log IPerpVenue.FundingSettled(
         account=account,
@@ -50,12 +49,11 @@ def liquidate(account: address, receiver: address) -> uint256:
             where that is negative, the insurance fund pays the liquidity pool what it can of what is missing.
     @return The caller's part of the penalty, the receiver's credit.
     """
-    assert receiver not in [empty(address), self], errors.BAD_RECEIVER
-    opened: books.Books = books._open(account)
+    terms._check_receiver(receiver)
     mark: uint256 = terms._mark()
+    opened: books.Books = empty(books.Books)
     paid: int256 = 0
-    opened.state = funding._accrue(opened.state, mark)
-    opened, paid = funding._settle(opened)
+    opened, paid = self._settled(account, mark)
     size: int256 = opened.position.size
     assert size != 0, errors.NO_POSITION
     equity: int256 = positions._equity(opened.position, mark)
@@ -104,11 +102,10 @@ def auto_deleverage(account: address, size: uint256) -> uint256:
     @param size The most to close.
     @return Tokens closed.
     """
-    opened: books.Books = books._open(account)
     mark: uint256 = terms._mark()
+    opened: books.Books = empty(books.Books)
     paid: int256 = 0
-    opened.state = funding._accrue(opened.state, mark)
-    opened, paid = funding._settle(opened)
+    opened, paid = self._settled(account, mark)
     held: int256 = opened.position.size
     assert held != 0, errors.NO_POSITION
     assert (held < 0) == (opened.state.rate_wad > 0), errors.WRONG_SIDE
@@ -144,6 +141,17 @@ def auto_deleverage(account: address, size: uint256) -> uint256:
         margin=opened.position.margin,
     )
     return closed
+
+
+@internal
+@view
+def _settled(account: address, mark: uint256) -> (books.Books, int256):
+    """
+    @return The books with an account's funding settled as of now, and what it got.
+    """
+    opened: books.Books = books._open(account)
+    opened.state = funding._accrue(opened.state, mark)
+    return funding._settle(opened)
 
 
 @internal

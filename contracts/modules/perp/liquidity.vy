@@ -44,7 +44,7 @@ def add_liquidity(usdt_amount: uint256, receiver: address) -> uint256:
     @notice Gives what arrives of `usdt_amount` to the liquidity pool. Needs a price while there are positions.
     @return Shares.
     """
-    assert receiver not in [empty(address), self], errors.BAD_RECEIVER
+    terms._check_receiver(receiver)
     received: uint256 = tokens._pull(terms.USDT, usdt_amount)[0]
     state: IPerpMarket.State = self._accrued()
     shares: uint256 = wad_math._mul_div_down(
@@ -69,7 +69,7 @@ def remove_liquidity(shares: uint256, receiver: address) -> uint256:
     @notice Takes the caller's part out. Needs a price while there are positions.
     @return USDT, which is the receiver's credit.
     """
-    assert receiver not in [empty(address), self], errors.BAD_RECEIVER
+    terms._check_receiver(receiver)
     held: uint256 = self.shares_of[msg.sender]
     assert shares <= held, errors.INSUFFICIENT_SHARES
     state: IPerpMarket.State = self._accrued()

@@ -76,6 +76,25 @@ def _take_margin(before: books.Books, usdt_amount: uint256) -> books.Books:
 
 @internal
 @view
+def _forfeit(before: books.Books, mark: uint256) -> books.Books:
+    """
+    @notice What a long's value has risen beyond its largest gain is nobody's. Before it is added to, its entry moves up by
+            that: else the gain that comes with the addition would pay it out.
+    """
+    if before.position.size <= 0:
+        return before
+    value: uint256 = books._value_down(convert(before.position.size, uint256), mark)
+    most: uint256 = before.position.entry_notional + before.position.gain_left
+    if value <= most:
+        return before
+    after: books.Books = before
+    after.position.entry_notional += value - most
+    after.state.long_entries += value - most
+    return after
+
+
+@internal
+@view
 def _increase(
     before: books.Books, sells: bool, size: uint256, price: uint256
 ) -> (books.Books, uint256):

@@ -136,7 +136,7 @@ def withdraw(receiver: address) -> uint256:
     @notice Pays the caller's credit out, whatever else holds.
     @return USDT.
     """
-    assert receiver not in [empty(address), self], errors.BAD_RECEIVER
+    terms._check_receiver(receiver)
     usdt_amount: uint256 = books.credit_of[msg.sender]
     if usdt_amount == 0:
         return 0

@@ -120,6 +120,12 @@ def mark_price() -> uint256:
 
 @internal
 @view
+def _check_receiver(receiver: address):
+    assert receiver != empty(address) and receiver != self, errors.BAD_RECEIVER
+
+
+@internal
+@view
 def _mark() -> uint256:
     return staticcall IPriceOracle(PRICE_ORACLE).liquidation_price()
 

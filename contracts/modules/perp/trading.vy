@@ -115,6 +115,7 @@ def _trade(before: books.Books, order: Order, prices: Prices) -> (books.Books, F
             return after, fill
         after, fill.realised = positions._decrease(after, size, prices.mark)
     else:
+        after = positions._forfeit(after, prices.mark)
         after, notional = positions._increase(after, sells, size, fill.price_e36)
         fill.fee = wad_math._share_of_up(notional, terms.PARAMETERS.fee)
         fill.reason = self._check_increase(before.state, after, notional, fill.fee, prices.mark)

@@ -435,6 +435,21 @@ def test_request__reducing_below_the_initial_margin(plain: Venue) -> None:
     assert plain.contract.equity(trader) == equity - event(plain, "Confirmed").fee
 
 
+def test_request__adding_to_a_long_at_its_largest_gain(venue: Venue) -> None:
+    """The gain that comes with what is added does not pay for what had been beyond the largest."""
+    longer = venue.trade("longer", venue.tokens(100), venue.usd(500))
+    venue.set_price(35)
+    before, equity = venue.position(longer), venue.contract.equity(longer)
+    venue.request(longer, venue.tokens(50))
+    fee, added = event(venue, "Confirmed").fee, venue.usd(1_750)
+    assert venue.contract.equity(longer) == equity - fee
+    assert venue.contract.largest_gain(longer) == venue.usd(1_000) + added
+    entry = venue.position(longer)["entry_notional"]
+    assert entry == before["entry_notional"] + venue.usd(1_500) + added
+    assert venue.state()["long_entries"] == entry
+    check_books(venue, longer)
+
+
 # --- margin
 
 
