@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from perpool.build import BuildError
 from perpool.history import (
     DAY,
+    HOUR,
     DataFolder,
     HistoryError,
     MarketHistory,
@@ -22,6 +24,7 @@ from perpool.history import (
     synthetic_market,
 )
 from perpool.reference.presets import PRESETS
+from perpool.reference.targets import CarryParameters
 from perpool.replay.report import write_report
 from perpool.replay.run import Replay
 from perpool.replay.stage import Conditions, StageError, percent
@@ -56,6 +59,13 @@ USDT = 10**6
     type=click.Choice(list(PRESETS)),
     help="May be repeated. Default: all of them.",
 )
+@click.option(
+    "--enter",
+    type=click.FloatRange(0, 1_000),
+    help="Percent a year of funding above which it carries, instead of the preset's.",
+)
+@click.option("--leave", type=click.FloatRange(0, 1_000), help="The same, below which it lends.")
+@click.option("--stay", type=click.IntRange(0, 90 * 24), help="Hours it stays on a side at least.")
 @click.option(
     "--every",
     type=click.Choice(["1", "2", "4", "8"]),
@@ -113,6 +123,9 @@ def replay(  # noqa: PLR0917 - one for each option
     end: str,
     data: Path | None,
     presets: tuple[str, ...],
+    enter: float | None,
+    leave: float | None,
+    stay: int | None,
     every: str,
     marks: str,
     deposit: int,
@@ -152,7 +165,9 @@ def replay(  # noqa: PLR0917 - one for each option
                 history,
                 timeline(history, first, last),
                 conditions,
-                presets={name: PRESETS[name] for name in presets or PRESETS},
+                presets={
+                    name: changed(PRESETS[name], enter, leave, stay) for name in presets or PRESETS
+                },
                 every=int(every),
                 wicks=marks == "high-low",
                 silo_ltv=silo_ltv / 100,
@@ -175,6 +190,19 @@ def replay(  # noqa: PLR0917 - one for each option
         raise click.BadParameter(str(error), param_hint="--output") from None
     if as_json:
         click.echo(json.dumps([each.to_json() for each in found], indent=2))
+
+
+def changed(
+    parameters: CarryParameters, enter: float | None, leave: float | None, stay: int | None
+) -> CarryParameters:
+    """A preset with other terms of switching, where they are given."""
+    if enter is not None:
+        parameters = replace(parameters, enter_rate=percent(str(enter)))
+    if leave is not None:
+        parameters = replace(parameters, leave_rate=percent(str(leave)))
+    if stay is not None:
+        parameters = replace(parameters, min_stay=stay * HOUR)
+    return parameters
 
 
 def histories(

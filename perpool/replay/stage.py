@@ -359,12 +359,14 @@ class Stage:
             same(f"{name} pool", _stored(self.contracts[name], pool.state), pool.state)
         same("venue", tuple(self.contracts["perp"].state()), astuple(self.venue.memory.state))
 
-    def compare(self) -> None:
-        """Totals, positions, what vaults hold and what is due of them. Raises StageError."""
+    def compare(self, *, views: bool = True) -> None:
+        """Totals, positions, shares, what vaults hold and, in `views`, what is due of them."""
         self.compare_totals()
         self._compare_positions()
         for name, vault in self.vaults.items():
             self._compare_vault(name, vault)
+            if views:
+                self._compare_views(name, vault)
 
     def _compare_positions(self) -> None:
         contract, memory = self.contracts["perp"], self.venue.memory
@@ -391,6 +393,9 @@ class Stage:
         )
         same(f"{name}'s holdings", found, expected)
         same(f"{name}'s shares", contract.totalSupply(), vault.memory.total)
+
+    def _compare_views(self, name: str, vault: CarryVault) -> None:
+        contract, strategy = self.contracts[name], vault.strategy
         same(f"{name}'s tip", contract.tip(), vault.tip())
         same(f"{name} is due", contract.is_due(), strategy.is_due())
         same(f"{name}'s net carry", contract.net_carry(), strategy.net_carry())

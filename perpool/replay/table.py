@@ -113,10 +113,10 @@ def _risk_line(vault: Vault) -> str:
     hours, total = vault.liquidatable, max(sum(vault.hours.values()), 1)
     stays = ", ".join(f"{share(vault.hours[state] / total)} {state}" for state in STATES)
     return (
-        f"{vault.name}: {stays}; nearest to the short's liquidation {_worst(vault.least_rise)}, to the "
-        f"loan's {_worst(vault.least_fall)}; thinnest margin {_worst(vault.least_margin)}, highest "
-        f"LTV {share(vault.highest_ltv)}; hours in which it could be liquidated: short "
-        f"{hours['short']}, loan {hours['loan']}"
+        f"{vault.name}: {stays}; nearest to the short's liquidation "
+        f"{_worst(vault.least_rise)}, to the loan's {_worst(vault.least_fall)}; thinnest margin "
+        f"{_worst(vault.least_margin)}, highest LTV {share(vault.highest_ltv)}; hours in which it "
+        f"could be liquidated: short {hours['short']}, loan {hours['loan']}"
     )
 
 

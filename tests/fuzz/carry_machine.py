@@ -54,7 +54,7 @@ RULES = (
     "limit",
     "liquidate",
 )
-WEIGHTS = (30, 6, 10, 8, 12, 6, 6, 30, 6, 3, 2, 4, 5, 3)
+WEIGHTS = (30, 6, 10, 8, 12, 8, 8, 26, 6, 3, 2, 4, 4, 2)
 DUST = 4
 """Units of rounding that sums of rounded values may be apart by."""
 
@@ -118,7 +118,16 @@ class Machine:
         self.stage.move()
 
     def play(self, steps: int) -> None:
-        """Random steps; every one is checked."""
+        """Random steps, once everybody is in; every one is checked."""
+        for who in PEOPLE:
+            self.call("request_deposit", VAULT, "requestDeposit", who, 2_000 * TOKEN, who, who)
+        self.now += HOUR
+        self._seen = None
+        self.look()
+        for who in PEOPLE:
+            self.call("settle_deposit", VAULT, "settle_deposit", KEEPER, who)
+            shares = self.vault.claims_of(who).shares_out
+            self.call("claim_shares", VAULT, "mint", who, shares, who, who)
         for _ in range(steps):
             rule = self.dice.choices(RULES, WEIGHTS)[0]
             try:
@@ -353,8 +362,8 @@ class Machine:
         factor = dice.uniform(0.7, 1.35) if wild else dice.uniform(0.97, 1.03)
         price = int(self.price * factor)
         self.price = min(max(price, WHOLE_PRICE), 10**3 * WHOLE_PRICE) // 10**12 * 10**12
-        if dice.random() < 0.25:
-            self.funding = int(dice.choice([-0.4, 0.02, 0.1, 0.3, 0.6, 0.6]) * WAD)
+        if dice.random() < 0.15:
+            self.funding = int(dice.choice([-0.4, 0.02, 0.1, 0.3, 0.3, 0.6, 0.6, 0.6]) * WAD)
         self.trace.append(f"price {self.price / WHOLE_PRICE:.4f}, funding {self.funding / WAD}")
         self._seen = None
         self.look()
@@ -369,7 +378,7 @@ class Machine:
 
     def _request_deposit(self) -> None:
         who = self._somebody()
-        tokens = int(self.dice.choice([0.001, 1, 100, 5_000]) * self.dice.random() * TOKEN)
+        tokens = int(self.dice.choice([0.001, 1, 100, 5_000, 5_000]) * self.dice.random() * TOKEN)
         self.call("request_deposit", VAULT, "requestDeposit", who, tokens, who, who)
 
     def _of(self, waiting: dict[str, bool]) -> str:
@@ -385,7 +394,7 @@ class Machine:
         shares_of = self.vault.memory.shares
         who, dice = self._of({name: shares_of[name] > 0 for name in PEOPLE}), self.dice
         held = self.vault.memory.shares[who]
-        shares = dice.choice([held, held // 2, held // 10, 1])
+        shares = dice.choice([held, held // 3, held // 3, held // 10, held // 10, 1])
         usdt = dice.choice([0, 0, dice.randrange(10_000 * USDT)])
         least = 0
         if dice.random() < 0.3:
@@ -462,7 +471,7 @@ class Machine:
             stage.swapper.set_terms(self.price, spread, 0, sender=stage.owner)
             stage.model.swappers["swapper"].spread = spread  # type: ignore[attr-defined]
         elif kind == "pause":
-            paused = dice.random() < 0.4
+            paused = dice.random() < 0.25
             pool = dice.choice(["reverse", "forward"])
             stage.factory.set_paused(stage.contracts[pool], paused, sender=stage.owner)
             stage.model.set_paused("owner", pool, paused)

@@ -104,6 +104,7 @@ def test_replay__hours_are_accounted_for(summary: Summary, results: Results) -> 
         assert sum(vault.hours.values()) == elapsed
 
 
+SWITCHING = ("enter_rate", "leave_rate", "min_stay")
 KEEP = {"keep": PRESETS["keep"]}
 WEEK = START + 10 * DAY
 
@@ -171,6 +172,15 @@ def test_command__json_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     written = json.loads((tmp_path / "SYN" / "summary.json").read_text())
     assert written == told
     assert (tmp_path / "SYN" / "report.html").stat().st_size > 10**6
+
+
+def test_changed__only_what_is_given() -> None:
+    keep = PRESETS["keep"]
+    assert cli.changed(keep, None, None, None) == keep
+    other = cli.changed(keep, 0.5, 0.0, 2_160)
+    assert (other.enter_rate, other.leave_rate) == (5 * 10**15, 0)
+    assert other.min_stay == 90 * DAY
+    assert replace(other, **{n: getattr(keep, n) for n in SWITCHING}) == keep
 
 
 def test_command__unknown_market(tmp_path: Path) -> None:
