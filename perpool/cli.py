@@ -136,7 +136,8 @@ def cli() -> None:
 
     \b
     Every market has two pools. The reverse pool lends USDT against the token,
-    the forward pool lends the token to short sellers.
+    the forward pool lends the token to short sellers. Carry vaults stand on the
+    side funding favours.
 
     \b
         perpool status                                      rates and funding
@@ -155,30 +156,38 @@ def cli() -> None:
 @click.argument("market", required=False)
 @connected
 def status(market: str | None, place: Place) -> None:
-    """Rates, funding and liquidity of all pools, or of one MARKET.
+    """Rates, funding and liquidity of all pools, and how all carry vaults stand, or of one MARKET.
 
     \b
         perpool status
         perpool status ADA --network sepolia
         perpool status --json | jq '.[] | select(.leg == "reverse") | .rates.borrow'
+        perpool status --json | jq '.[] | select(.vault == "keep") | .standing.net_carry'
     """
+    from perpool import cli_vaults
+
     perpool = place.connect()
     markets = [perpool.markets[market]] if market else list(perpool.markets.values())
     found = [
         (each, pool.leg, pool.status()) for each in markets for pool in (each.reverse, each.forward)
     ]
+    vaults = [
+        (each, name, vault.status()) for each in markets for name, vault in each.vaults.items()
+    ]
     if place.as_json:
-        show_json([{"market": each.symbol, "leg": leg} | plain(it) for each, leg, it in found])
+        pools = [{"market": each.symbol, "leg": leg} | plain(it) for each, leg, it in found]
+        named = [{"market": each.symbol, "vault": name} | plain(it) for each, name, it in vaults]
+        show_json(pools + named)
         return
     if not found:
         click.echo("this deployment has no markets yet")
-    for title, rows in status_tables(found):
+    for title, rows in status_tables(found) + cli_vaults.status_tables(vaults):
         show_table(
             title, [row[0] for row in rows], list(zip(*(row[1:] for row in rows), strict=True))
         )
-    for each, leg, pool in found:
-        for line in warnings(each, leg, pool):
-            click.secho(line, fg="yellow")
+    lines = [line for each, leg, pool in found for line in warnings(each, leg, pool)]
+    for line in lines + cli_vaults.warnings(vaults):
+        click.secho(line, fg="yellow")
 
 
 def status_tables(
@@ -241,18 +250,22 @@ def warnings(market: Market, leg: str, pool: PoolStatus) -> list[str]:
 @click.option("--market", help="Only this market.")
 @connected
 def position(address: str, market: str | None, place: Place) -> None:
-    """What ADDRESS has lent, posted and borrowed, and how healthy it is.
+    """What ADDRESS has lent, posted and borrowed, and how healthy it is; its vaults and rewards.
 
     \b
         perpool position 0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266
     """
+    from perpool import cli_vaults
+
     check_address(address, "ADDRESS")
     perpool = place.connect()
-    found = perpool.markets[market].positions(address) if market else perpool.positions(address)
+    asked = perpool.markets[market] if market else perpool
+    found, vaults = asked.positions(address), asked.vault_positions(address)
+    rewards = [each for each in perpool.rewards.of(address) if market in (None, each.market)]
     if place.as_json:
-        show_json([plain(each) for each in found])
-    elif not found:
-        click.echo(f"{address} has nothing in these pools")
+        show_json([plain(each) for each in (*found, *vaults, *rewards)])
+    elif not (found or vaults or rewards):
+        click.echo(f"{address} has nothing in these pools and vaults")
     else:
         lent = [each for each in found if each.shares]
         show_table("Lent", LENT_HEADS, [lent_row(each) for each in lent])
@@ -260,6 +273,10 @@ def position(address: str, market: str | None, place: Place) -> None:
         show_table("Posted and borrowed", POSITION_HEADS, [position_row(each) for each in owing])
         shorts = [each for each in found if each.entry_price is not None]
         show_table("Shorts", SHORT_HEADS, [short_row(each) for each in shorts])
+        show_table(
+            "Carry vaults", cli_vaults.POSITION_HEADS, [*map(cli_vaults.position_row, vaults)]
+        )
+        show_table("Rewards", cli_vaults.REWARD_HEADS, [*map(cli_vaults.reward_row, rewards)])
 
 
 LENT_HEADS = ["market", "pool", "shares", "worth"]

@@ -18,8 +18,6 @@ CONTRACTS = (
     "CarryLens",
     "CarryStrategy",
     "CarryVault",
-    "CarryStrategy",
-    "CarryVault",
     "ForwardPool",
     "FundingOracle",
     "Lens",

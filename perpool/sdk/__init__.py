@@ -6,6 +6,8 @@
     quote = market.quote_borrow("250", collateral="1000")
     if quote.is_possible:
         market.reverse.supply_and_borrow("1000", "250", account=key.address).send(key)
+    market.vaults["keep"].request_deposit("1000", account=key.address).send(key)
+    perpool.rewards.of(key.address)
 
 Amounts go in as Decimal, int or text and come out as Decimal, in whole tokens; times are timedelta.
 Errors say what to do.
@@ -18,6 +20,7 @@ from perpool.sdk.errors import (
     AmountError,
     PerpoolError,
     UnknownMarketError,
+    UnknownVaultError,
 )
 from perpool.sdk.model import (
     BorrowQuote,
@@ -28,16 +31,22 @@ from perpool.sdk.model import (
     Rates,
     ShortQuote,
 )
+from perpool.sdk.perp import PerpVenue, VenuePosition, VenueStatus
 from perpool.sdk.pools import ForwardPool, Pool, ReversePool, Token
+from perpool.sdk.rewards import Programme, Reward, Rewards
+from perpool.sdk.vaults import CarryVault, Holdings, Standing, VaultPosition, VaultStatus
 
 __all__ = [
     "Action",
     "ActionError",
     "AmountError",
     "BorrowQuote",
+    "CarryVault",
     "ForwardPool",
+    "Holdings",
     "Market",
     "Markets",
+    "PerpVenue",
     "Perpool",
     "PerpoolError",
     "Pool",
@@ -45,10 +54,19 @@ __all__ = [
     "Position",
     "Prices",
     "Problem",
+    "Programme",
     "Rates",
     "ReversePool",
+    "Reward",
+    "Rewards",
     "ShortQuote",
+    "Standing",
     "Step",
     "Token",
     "UnknownMarketError",
+    "UnknownVaultError",
+    "VaultPosition",
+    "VaultStatus",
+    "VenuePosition",
+    "VenueStatus",
 ]

@@ -4,35 +4,80 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 from perpool.abi import load_abi
 from perpool.build import repository_root
-from perpool.chain import Chain, ChainError
+from perpool.chain import Chain, ChainError, Contract
 from perpool.deployment.record import Record, RecordError
 from perpool.evm.codec import canonical, checksum
-from perpool.sdk.errors import PerpoolError, UnknownMarketError
+from perpool.sdk.errors import PerpoolError, UnknownMarketError, UnknownVaultError
 from perpool.sdk.model import BorrowQuote, Position, ShortQuote
+from perpool.sdk.perp import PerpVenue
 from perpool.sdk.pools import ForwardPool, MarketContext, ReversePool, Token
+from perpool.sdk.rewards import Rewards
 from perpool.sdk.units import Amount
+from perpool.sdk.vaults import CarryVault, VaultPosition
 
 LOCAL_RPC_URL = "http://127.0.0.1:8545"
 _DECIMALS = "0x313ce567"
 
 
+T = TypeVar("T")
+
+
+class _Named(Mapping[str, T]):
+    """Things by name, whatever its case."""
+
+    kind: ClassVar[str]
+    error: ClassVar[type[PerpoolError]]
+
+    def __init__(self, found: Mapping[str, T]) -> None:
+        self._found = dict(found)
+
+    def __getitem__(self, name: str) -> T:
+        for known, each in self._found.items():
+            if known.lower() == name.lower():
+                return each
+        all_known = ", ".join(self._found) or "none"
+        raise self.error(f"there is no {self.kind} {name} here; there are: {all_known}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+class Vaults(_Named[CarryVault]):
+    """Carry vaults of a market by name."""
+
+    kind = "vault"
+    error = UnknownVaultError
+
+
 @dataclass(frozen=True)
 class Market:
-    """A token with its two pools."""
+    """A token with its two pools, and the carry vaults over them."""
 
     symbol: str
     reverse: ReversePool
     forward: ForwardPool
+    vaults: Vaults = field(default_factory=lambda: Vaults({}))
+    venue: PerpVenue | None = None
+    """Ours, on local chains and test networks."""
 
     def positions(self, account: Any) -> list[Position]:
         """An account in both pools, empty ones left out."""
         found = [pool.position(account) for pool in (self.reverse, self.forward)]
+        return [each for each in found if not each.is_empty]
+
+    def vault_positions(self, account: Any) -> list[VaultPosition]:
+        """An account in all vaults, those left out where it has nothing."""
+        found = [vault.position(account) for vault in self.vaults.values()]
         return [each for each in found if not each.is_empty]
 
     def quote_borrow(self, usdt_amount: Amount, **options: Any) -> BorrowQuote:
@@ -44,24 +89,11 @@ class Market:
         return self.forward.quote_short(token_amount, **options)
 
 
-class Markets(Mapping[str, Market]):
-    """Markets by symbol, whatever its case."""
+class Markets(_Named[Market]):
+    """Markets by symbol."""
 
-    def __init__(self, markets: Mapping[str, Market]) -> None:
-        self._markets = dict(markets)
-
-    def __getitem__(self, symbol: str) -> Market:
-        for name, market in self._markets.items():
-            if name.lower() == symbol.lower():
-                return market
-        known = ", ".join(self._markets) or "none"
-        raise UnknownMarketError(f"there is no market {symbol} here; there are: {known}")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._markets)
-
-    def __len__(self) -> int:
-        return len(self._markets)
+    kind = "market"
+    error = UnknownMarketError
 
 
 class Perpool:
@@ -92,6 +124,7 @@ class Perpool:
         self.markets = Markets(
             {symbol: self._market(symbol, entry) for symbol, entry in record.markets.items()}
         )
+        self.rewards = self._rewards()
 
     @classmethod
     def connect(
@@ -121,6 +154,15 @@ class Perpool:
         """An account in all markets, empty positions left out."""
         return [each for market in self.markets.values() for each in market.positions(account)]
 
+    def vault_positions(self, account: Any) -> list[VaultPosition]:
+        """An account in the vaults of all markets, those left out where it has nothing."""
+        markets = self.markets.values()
+        return [each for market in markets for each in market.vault_positions(account)]
+
+    @cached_property
+    def _carry_lens(self) -> Contract:
+        return self.chain.contract(load_abi("CarryLens"), self._address("CarryLens"))
+
     def _address(self, name: str) -> str:
         address = self.record.address(name)
         if address is None:
@@ -139,11 +181,31 @@ class Perpool:
             swapper=self._address("UniswapV3Swapper"),
             route=tuple(entry["route"]),
         )
+        # deployments before there were vaults say nothing of them
+        venue, vaults = entry.get("venue"), entry.get("vaults", {})
         return Market(
             symbol,
             ReversePool(context, entry["reverse"]),
             ForwardPool(context, entry["forward"]),
+            Vaults(
+                {
+                    name: CarryVault(context, name, vault, self._carry_lens)
+                    for name, vault in vaults.items()
+                }
+            ),
+            None if venue is None else PerpVenue(context, venue),
         )
+
+    def _rewards(self) -> Rewards:
+        sources, tokens = {}, {}
+        for symbol, market in self.markets.items():
+            for pool in (market.reverse, market.forward):
+                sources[f"{symbol} {pool.leg}"] = pool.address
+                tokens[pool.asset.address] = pool.asset
+            for name, vault in market.vaults.items():
+                sources[f"{symbol} {name}"] = vault.address
+        address = self.record.address("RewardStream")
+        return Rewards(self.chain, address, sources, tokens)
 
     def _token(self, address: str, symbol: str) -> Token:
         answer = self.chain.rpc("eth_call", {"to": address, "data": _DECIMALS}, "latest")

@@ -20,6 +20,13 @@ class UnknownMarketError(PerpoolError, KeyError):
         return Exception.__str__(self)  # KeyError's would quote the message
 
 
+class UnknownVaultError(PerpoolError, KeyError):
+    """There is no such vault in this market."""
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)
+
+
 class ActionError(PerpoolError):
     """The contracts refuse an action. `reason` is theirs; the message adds the remedy."""
 
@@ -80,6 +87,50 @@ REMEDIES = {
     "bad signature": "Sign with the account's key for this chain, contract and nonce.",
     "deadline passed": "Send it again with a later deadline.",
     "insufficient gas": "Send it with more gas: the pool's hook needs its share.",
+    # carry vaults
+    "no request": "Nothing was asked for, or all of it is settled: see the account's position.",
+    "too soon": (
+        "A request is settled at a price that is observed after it: wait for the next report. One "
+        "that is not settled may be cancelled after a day."
+    ),
+    "order pending": (
+        "The vault waits for its venue: call `rebalance` or settle again once the order is filled, "
+        "or has failed."
+    ),
+    "order refused": (
+        "The venue did not take the order: it has no room, or fills at a worse price than the "
+        "vault's slippage allows. Wait, or ask for less."
+    ),
+    "too few tokens": (
+        "The shares bring less than the least that was asked for: wait for a better price, or "
+        "cancel after a day and ask anew."
+    ),
+    "insolvent": "The vault owes all that it has: nothing can be deposited or taken from it.",
+    "not claimable": "Nothing is settled that could be claimed: settle first, or wait for it.",
+    "asynchronous": "What a request becomes is known once it is settled: ask, settle, claim.",
+    "wrong market": "Pools and venue of a vault have to be of one token, USDT and oracle.",
+    "bad parameters": "The vault's numbers do not fit its pool or venue: check the configuration.",
+    "not owner": "Only the factory's owner may.",
+    "not vault": "Only the strategy's vault may: call the vault.",
+    "not self": "It is called back in the course of another call only.",
+    # the perp venue
+    "request pending": "An account has one request at a time: settle the one before.",
+    "no position": "There is no position to change: check the account.",
+    "side would flip": "Close the position first, and open the other side with a second request.",
+    "beyond limit price": "The fill is worse than the limit: allow more slippage, or wait.",
+    "insufficient margin": "The position needs more margin: add some, or trade less.",
+    "exposure cap": "Longs and shorts differ by too much already: trade less, or the other side.",
+    "insufficient liquidity": "The venue has not that much free: trade or take out less.",
+    "horizon intact": "There is funding enough: nobody has to be deleveraged.",
+    "wrong side": "Only who receives funding is deleveraged.",
+    # rewards
+    "not the project": "Only the programme's project funds and stops it.",
+    "holders or borrowers": "Rewards are for one of these two sides.",
+    "decimals above 36": "Choose a reward token with fewer decimals.",
+    "too many programmes": "A pool or vault has three programmes at most, for good.",
+    "duration out of range": "A stream lasts between an hour and four years.",
+    "rate too low": "Less than the least rate a second: stream more, or for a shorter time.",
+    "zero address": "Give an address that is not zero.",
     # swaps
     "slippage": (
         "The market gives less than the limit: trade a smaller amount, wait until the pool and the "

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -15,14 +15,20 @@ import pytest
 from perpool import cli
 from perpool.sdk import (
     BorrowQuote,
+    Holdings,
     PerpoolError,
     PoolStatus,
     Position,
     Prices,
     Problem,
+    Programme,
     Rates,
+    Reward,
     ShortQuote,
+    Standing,
     UnknownMarketError,
+    VaultPosition,
+    VaultStatus,
 )
 from perpool.sdk.client import Perpool
 
@@ -90,18 +96,100 @@ class FakePool:
         return self.value
 
 
+class FakeVault:
+    def __init__(self, value: VaultStatus) -> None:
+        self.value = value
+
+    def status(self) -> VaultStatus:
+        return self.value
+
+
+def vault_status() -> VaultStatus:
+    holdings = Holdings(*map(Decimal, (0, 0, 1000, 1500, 300, 1490, 2)))
+    standing = Standing(
+        price=Decimal(10),
+        mark=Decimal("10.01"),
+        total_assets=Decimal("999.5"),
+        share_price=Decimal("1.02"),
+        holdings=holdings,
+        hedge_ratio=Decimal("0.3"),
+        delta=Decimal(700),
+        leverage=Decimal("2.013"),
+        ltv=Decimal("0.15"),
+        loan_liquidation_price=Decimal("1.875"),
+        short_liquidation_price=None,
+        net_carry=Decimal("0.0412"),
+        is_due=True,
+    )
+    return VaultStatus(
+        address=ADDRESS,
+        symbol="pcADA-keep",
+        asset="ADA",
+        mode="carry",
+        is_paused=False,
+        cap=None,
+        max_trade=Decimal(100_000),
+        total_shares=Decimal(980),
+        tip=Decimal("0.01"),
+        is_order_pending=False,
+        standing=standing,
+    )
+
+
+def vault_position(**changes: Any) -> VaultPosition:
+    values: dict[str, Any] = {"account": ADDRESS, "market": "ADA", "vault": "keep"}
+    amounts = {
+        "shares": Decimal(98),
+        "worth": Decimal("99.96"),
+        "pending_deposit": Decimal(0),
+        "pending_redeem": Decimal(7),
+        "claimable_shares": Decimal(0),
+        "claimable_tokens": Decimal(33),
+        "claimable_usdt": Decimal(44),
+    }
+    return VaultPosition(**values | amounts | changes)
+
+
+def reward() -> Reward:
+    programme = Programme(
+        id=4,
+        source="ADA keep",
+        side="holders",
+        token="GIFT",
+        token_address=ADDRESS,
+        project=ADDRESS,
+        a_day=Decimal(12),
+        ends_at=datetime(2030, 1, 2, 3, 4, tzinfo=UTC),
+        unstreamed=Decimal(5),
+    )
+    return Reward(ADDRESS, "ADA", programme, Decimal("0.75"), Decimal("0.5"))
+
+
+class FakeRewards:
+    def __init__(self) -> None:
+        self.found: list[Reward] = []
+
+    def of(self, account: str) -> list[Reward]:
+        return self.found
+
+
 class FakeMarket:
     symbol = "ADA"
 
     def __init__(self) -> None:
         self.reverse, self.forward = FakePool("reverse"), FakePool("forward")
         self.found: list[Position] = []
+        self.vaults: dict[str, FakeVault] = {}
+        self.in_vaults: list[VaultPosition] = []
         self.asked: dict[str, Any] = {}
         self.problems: tuple[Problem, ...] = ()
 
     def positions(self, account: str) -> list[Position]:
         self.asked = {"account": account}
         return self.found
+
+    def vault_positions(self, account: str) -> list[VaultPosition]:
+        return self.in_vaults
 
     def quote_borrow(self, usdt: str, **options: Any) -> BorrowQuote:
         self.asked = {"usdt": usdt} | options
@@ -144,7 +232,14 @@ def market() -> FakeMarket:
 
 
 @pytest.fixture
-def connections(market: FakeMarket, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
+def rewards() -> FakeRewards:
+    return FakeRewards()
+
+
+@pytest.fixture
+def connections(
+    market: FakeMarket, rewards: FakeRewards, monkeypatch: pytest.MonkeyPatch
+) -> list[tuple[Any, Any]]:
     """Every call of `Perpool.connect`: (where, deployment)."""
     made: list[tuple[Any, Any]] = []
 
@@ -154,7 +249,12 @@ def connections(market: FakeMarket, monkeypatch: pytest.MonkeyPatch) -> list[tup
 
     def connect(where: str = "local", *, deployment: str | None = None) -> Any:
         made.append((where, deployment))
-        return SimpleNamespace(markets=Markets(ADA=market), positions=market.positions)
+        return SimpleNamespace(
+            markets=Markets(ADA=market),
+            positions=market.positions,
+            vault_positions=market.vault_positions,
+            rewards=rewards,
+        )
 
     monkeypatch.setattr(Perpool, "connect", connect)
     for name in ("NETWORK", "RPC_URL", "DEPLOYMENT", "TRACEBACK"):
@@ -218,6 +318,25 @@ def test_status__in_json(run: Run) -> None:
     assert answer[0]["funding_age"] == 300
 
 
+def test_status__of_vaults(run: Run, market: FakeMarket) -> None:
+    market.vaults = {"keep": FakeVault(vault_status())}
+    out = run("status")[1]
+    for text in ("Carry vaults", "carry", "30.0 %", "2.01x", "1.875", "4.12 %", "yes", "999.5"):
+        assert text in out, text
+    *_, vault = json.loads(run("status", "--json")[1])
+    assert (vault["market"], vault["vault"], vault["cap"]) == ("ADA", "keep", None)
+    assert vault["standing"]["holdings"]["debt"] == "1500"
+    assert vault["standing"]["short_liquidation_price"] is None
+
+
+def test_status__warns_of_vaults(run: Run, market: FakeMarket) -> None:
+    status = replace(vault_status(), is_paused=True, standing=None, is_order_pending=True)
+    market.vaults = {"keep": FakeVault(status)}
+    out = run("status")[1]
+    for text in ("deposits are paused", "there is no fresh price", "an order is at the venue"):
+        assert f"ADA keep: {text}" in out, text
+
+
 def test_status__of_a_deployment_without_markets(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Perpool, "connect", lambda *_, **__: SimpleNamespace(markets={}))
     assert run("status") == (0, "this deployment has no markets yet\n", "")
@@ -247,7 +366,26 @@ def test_position__of_all_kinds(run: Run, market: FakeMarket) -> None:
 
 def test_position__nothing(run: Run) -> None:
     code, out, _ = run("position", ADDRESS)
-    assert (code, out) == (0, f"{ADDRESS} has nothing in these pools\n")
+    assert (code, out) == (0, f"{ADDRESS} has nothing in these pools and vaults\n")
+
+
+def test_position__in_vaults_and_of_rewards(
+    run: Run, market: FakeMarket, rewards: FakeRewards
+) -> None:
+    market.in_vaults = [vault_position()]
+    rewards.found = [reward()]
+    code, out, _ = run("position", ADDRESS)
+    assert code == 0
+    for text in ("Carry vaults", "99.96 ADA", "33", "44", "Rewards", "0.75 GIFT", "50.00 %"):
+        assert text in out, text
+    assert "2030-01-02 03:04" in out
+    vault, stream = json.loads(run("position", ADDRESS, "--json")[1])
+    assert (vault["vault"], vault["pending_redeem"]) == ("keep", "7")
+    assert (stream["programme"]["source"], stream["earned"]) == ("ADA keep", "0.75")
+    assert run("position", ADDRESS, "--market", "ADA")[1] == out
+    rewards.found = [replace(reward(), market="XRP")]
+    assert "Rewards" not in run("position", ADDRESS, "--market", "ADA")[1]
+    assert "Rewards" in run("position", ADDRESS)[1]
 
 
 @pytest.mark.parametrize("address", ["0x12", "ada.eth", ADDRESS.replace("f39F", "f39f")])

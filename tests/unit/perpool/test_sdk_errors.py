@@ -29,7 +29,17 @@ def reasons(file: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("file", ["errors.vy", "oracle_errors.vy", "swap_errors.vy"])
+FILES = (
+    "errors.vy",
+    "oracle_errors.vy",
+    "swap_errors.vy",
+    "carry_errors.vy",
+    "perp_errors.vy",
+    "reward_errors.vy",
+)
+
+
+@pytest.mark.parametrize("file", FILES)
 def test_remedies__for_every_reason(file: str) -> None:
     found = reasons(file)
     assert found
@@ -40,7 +50,7 @@ def test_remedies__for_no_reason_that_does_not_exist() -> None:
     stated = set().union(
         *(
             set(REASON.findall((MODULES / file).read_text()))
-            for file in ("errors.vy", "factory_errors.vy", "oracle_errors.vy", "swap_errors.vy")
+            for file in (*FILES, "factory_errors.vy")
         )
     )
     assert set(REMEDIES) <= stated
