@@ -78,7 +78,7 @@ def sample_keys(*, uncommented: bool) -> set[tuple[str, ...]]:
 
 def test_sample__loads_and_has_every_role() -> None:
     config = load_config(SAMPLE)
-    assert set(config.accounts) == {"reporter", "submitter", "liquidator"}
+    assert set(config.accounts) == {"reporter", "submitter", "liquidator", "rebalancer"}
     assert config.http is not None
     assert config.unfit(1) == config.warnings(1) == []
 
@@ -341,7 +341,7 @@ def test_unit__sets_what_the_keeper_reads(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert config.state_folder == Path("/var/lib/perpool")
     assert config.accounts == {
         role: [f"keystore:/run/credentials/{role}.json"]
-        for role in ("reporter", "submitter", "liquidator")
+        for role in ("reporter", "submitter", "liquidator", "rebalancer")
     }
     loaded = re.findall(r"^LoadCredential=([\w.-]+):", text, re.M)
     assert {f"{role}.json" for role in config.accounts} | {"keystore-password"} == set(loaded)
