@@ -20,7 +20,7 @@ from perpool.reference.perp import PerpVenue, Status
 from perpool.reference.perp_books import PerpParameters, State
 from perpool.reference.world import Event, Token, World
 from tests.invariants.steps import require
-from tests.market import MAX, wad
+from tests.market import MAX, YEAR, wad
 from tests.venues import FEED_DECIMALS, Parameters, Venue
 
 TRADERS = ("shorter", "longer", "farmer", "trader", "whale")
@@ -116,12 +116,15 @@ class Machine:
         self.evm.warp(seconds)
         self._block.enter_context(self.evm.same_block())
         self.sync()
+        self.scaled += self._is_scaled()
+
+    def _is_scaled(self) -> bool:
+        """Whether less funding accrues now than the rate asks for."""
         before, now = self.model.memory.state, self.model.accrued_state()
-        self.scaled += (
-            before.accrued_at < self.world.now
-            and now.receipts_e36 > before.receipts_e36
-            and now.free * 10**6 < now.liquidity
-        )
+        elapsed = max(min(self.world.now, before.rate_until) - before.accrued_at, 0)
+        asked = now.mark_e36 * abs(before.rate_wad) // 10**18 * elapsed // YEAR
+        moved = now.positive_e36 + now.negative_e36 - before.positive_e36 - before.negative_e36
+        return moved < asked
 
     def close(self) -> None:
         """Let the chain's time go again."""
