@@ -132,8 +132,8 @@ def rebalance() -> bool:
 @external
 def settle_deposit(controller: address) -> uint256:
     """
-    @notice Of a larger deposit, as much as one order may hedge; the rest waits for the next call.
-    @return Shares, rounded down.
+    @notice Rebalances first where that is due. Of a larger deposit, as much as one order may hedge; the rest waits for the next call.
+    @return Shares, rounded down; 0 while an order is pending.
     """
     return settling._settle_deposit(controller)
 
@@ -141,7 +141,7 @@ def settle_deposit(controller: address) -> uint256:
 @external
 def settle_redeem(controller: address) -> uint256:
     """
-    @notice Of more shares than the forward pool's cash and the venue's room allow, as many as they do.
+    @notice Rebalances first where that is due. Of more shares than the forward pool's cash and the venue's room allow, as many as they do.
     @return Tokens, rounded down; 0 while an order is pending.
     """
     return settling._settle_redeem(controller)

@@ -145,12 +145,13 @@ class CarryVault:
 
     @entry
     def settle_deposit(self, caller: str, controller: str) -> int:
-        """Returns shares, rounded down."""
-        if not self._sync():
-            refuse("order pending")
+        """Returns shares, rounded down; 0 while an order is pending."""
+        idle = self._sync()
         memory = self.memory
         request = memory.deposits.get(controller, DepositRequest())
         self._check_settleable(request.assets, request.requested_at)
+        if not idle or not self._rebalance_first(caller):
+            return 0
         taken, gained, worth = self.strategy.enter(request.assets)
         if worth == 0 and memory.total:
             refuse("insolvent")
@@ -186,6 +187,8 @@ class CarryVault:
             return 0
         request = memory.redeems.get(controller, RedeemRequest())
         self._check_settleable(request.shares, request.requested_at)
+        if not self._rebalance_first(caller):
+            return 0
         taken, apart, expected = self.strategy.begin_exit(
             controller, request.shares, memory.total, request.usdt
         )
@@ -363,6 +366,13 @@ class CarryVault:
                 self._burn(self.memory.ordering, self.memory.ordered)
             self.memory.ordering = NOBODY
         return idle
+
+    def _rebalance_first(self, caller: str) -> bool:
+        """Where that is due, even if it fails. Whether no order is pending then either."""
+        if not self.world.attempt(self.strategy.rebalance):
+            return True
+        self._pay_tip(caller)
+        return self._sync()
 
     def _burn(self, controller: str, shares: int) -> None:
         """What the shares were for has been set apart."""

@@ -10,6 +10,7 @@ Each defence is shown to be one by the same attack on a vault without it. The de
 - bound: of two prices a newcomer gets the worse;
 - gain: he gets shares for what he brings, not for what he brought;
 - dust: gifts too small to matter make no call due;
+- due first: settling does first what is due, so that nobody keeps the venue busy instead;
 - locks, share lock: nobody comes in through a token, an adapter, a venue or a hook.
 """
 
@@ -75,6 +76,14 @@ WITHOUT: dict[str, tuple[str, str, list[tuple[str, str]]]] = {
         "CarryStrategy",
         f"{MODULES}/rebalancing.vy",
         [("dust: uint256 = nav // 1000", "dust: uint256 = 0")],
+    ),
+    "due first": (
+        "CarryVault",
+        f"{MODULES}/settling.vy",
+        [
+            ("if not is_idle or not self._rebalance_first()", "if not is_idle"),
+            ("if not self._rebalance_first()", "if not is_idle"),
+        ],
     ),
     "share lock": (
         "CarryVault",
@@ -458,6 +467,37 @@ def test_venue_stalls_for_ever__lenders_and_claims_are_not_its_prisoners(
     assert contract.settle_redeem(attacker) == 0
     assert contract.cancel_redeem(attacker, attacker, sender=attacker) > 0
     assert contract.balanceOf(attacker) > 0
+
+
+@pytest.mark.parametrize("missing", ["", "due first"])
+def test_venue_kept_busy(evm: Evm, victim: Account, missing: str) -> None:
+    """Dust is redeemed by one account after the other, each in the block in which the last is done.
+
+    The price rises meanwhile, and the margin shrinks.
+    """
+    vault = vault_without(evm, missing, real_venue=True, delay_blocks=1)
+    contract = vault.contract
+    vault.deposit(victim, vault.tokens(1_000))
+    crowd = [evm.account(f"attacker {n}") for n in range(12)]
+    for each in crowd:
+        vault.deposit(each, vault.tokens(1))
+    vault.set_funding(50)
+    for _ in range(4):
+        vault.rebalance()
+        vault.wait(12)
+    assert vault.ratios()[1] == pytest.approx(0.5, abs=1e-3)
+    for each in crowd:
+        vault.request_redeem(each, contract.balanceOf(each))
+    lowest = 1.0
+    for step, each in enumerate(crowd):
+        vault.evm.mine()
+        with evm.same_block():
+            vault.set_price(10 + step * 0.25)
+            contract.settle_redeem(each)
+            contract.rebalance()
+        lowest = min(lowest, vault.ratios()[1])
+    assert (lowest < 0.2) is bool(missing)
+    assert missing or lowest > 0.4
 
 
 def test_venue_inflates_its_margin__the_redeemer_gets_what_is_paid(

@@ -4,7 +4,9 @@
 @title Settling the requests to a carry vault
 @license AGPL-3.0-only
 @notice By anyone, at a price observed after the request. What comes of it waits for its controller to claim.
-@dev Shares are burnt at the moment the strategy sets their part apart, so that they and what they are for leave together.
+@dev What is due is done first. Else somebody could keep a venue that takes its time busy with the orders of small requests, one
+     after the other, and the strategy from ever moving.
+     Shares are burnt at the moment the strategy sets their part apart, so that they and what they are for leave together.
 """
 from interfaces import ICarryVault
 from contracts.modules import carry_errors
@@ -51,11 +53,29 @@ def _sync() -> bool:
 
 
 @internal
+def _rebalance_first() -> bool:
+    """
+    @notice Where that is due. It may fail without being in the way.
+    @return Whether no order is pending then either.
+    """
+    success: bool = False
+    answer: Bytes[32] = b""
+    success, answer = raw_call(
+        frame.STRATEGY.address, method_id("rebalance()"), max_outsize=32, revert_on_failure=False
+    )
+    if not success or convert(answer, uint256) == 0:
+        return True
+    tips._pay()
+    return self._sync()
+
+
+@internal
 def _settle_deposit(controller: address) -> uint256:
-    if not self._sync():
-        carry_errors._order_pending()
+    is_idle: bool = self._sync()
     request: requests.DepositRequest = requests.deposits[controller]
     requests._check_settleable(request.assets, request.requested_at)
+    if not is_idle or not self._rebalance_first():
+        return 0
     total: uint256 = share_token.total
     taken: uint256 = 0
     gained: uint256 = 0
@@ -94,6 +114,8 @@ def _settle_redeem(controller: address) -> uint256:
         return 0
     request: requests.RedeemRequest = requests.redeems[controller]
     requests._check_settleable(request.shares, request.requested_at)
+    if not self._rebalance_first():
+        return 0
     taken: uint256 = 0
     is_apart: bool = False
     expected: uint256 = 0

@@ -41,10 +41,10 @@ def test_settle_deposit__with_an_order_pending(plain: Vault, alice: Account, bob
     plain.rebalance()
     plain.request_deposit(bob, plain.tokens(1))
     plain.observe()
-    with reverts("order pending"):
-        plain.contract.settle_deposit(bob)
+    assert plain.contract.settle_deposit(bob) == 0
+    assert plain.contract.pendingDepositRequest(0, bob) == plain.tokens(1)
     plain.venue.set_stalled(False)
-    plain.contract.settle_deposit(bob)
+    assert plain.contract.settle_deposit(bob) > 0
     assert plain.contract.maxDeposit(bob) == plain.tokens(1)
 
 
@@ -128,19 +128,36 @@ def test_settle_deposit__carrying_keeps_every_ratio(
 
 
 @pytest.mark.parametrize("price", ["12.5", "8.5"])
-def test_settle_deposit__carrying__what_is_off_gets_nearer(
-    plain: Vault, alice: Account, bob: Account, price: str
+def test_settle_deposit__carrying__what_is_due_is_done_first(
+    plain: Vault, alice: Account, bob: Account, keeper: Account, price: str
 ) -> None:
-    """Before anybody has rebalanced: the hedge stays, margin and debt move towards the target."""
+    """And tipped; what the newcomer adds is at the target."""
     plain.deposit(alice, plain.tokens(1_000))
     plain.carry()
     plain.set_price(price)
-    hedge, margin, ltv = plain.ratios()
+    plain.request_deposit(bob, plain.tokens(1_000))
+    plain.observe()
+    assert plain.contract.is_due()
+    plain.contract.settle_deposit(bob, sender=keeper)
+    assert plain.evm.last.events("Rebalanced", plain.strategy)
+    assert plain.contract.balanceOf(keeper) > 0
+    assert plain.ratios()[:2] == pytest.approx((0.3, 0.5), rel=1e-5)
+    assert plain.holdings().short == plain.tokens(600)
+    assert not plain.contract.is_due()
+
+
+def test_settle_deposit__carrying__within_the_bands_what_is_off_gets_nearer(
+    plain: Vault, alice: Account, bob: Account
+) -> None:
+    """The hedge stays, and what the newcomer adds has its whole margin."""
+    plain.deposit(alice, plain.tokens(1_000))
+    plain.carry()
+    plain.set_price("10.3")
+    hedge, margin, _ = plain.ratios()
+    assert margin < 0.46
     plain.deposit(bob, plain.tokens(1_000))
-    found = plain.ratios()
-    assert found[0] == pytest.approx(hedge, rel=1e-6)
-    assert abs(found[1] - 0.5) < abs(margin - 0.5) * 0.51
-    assert abs(found[2] - 0.15) < abs(ltv - 0.15) * 0.51
+    assert plain.ratios()[0] == pytest.approx(hedge, rel=1e-6)
+    assert plain.ratios()[1] == pytest.approx((margin + 0.5) / 2, rel=1e-4)
 
 
 def test_settle_deposit__carrying__in_parts_of_one_trade(

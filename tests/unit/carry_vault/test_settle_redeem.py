@@ -153,7 +153,9 @@ def test_settle_redeem__carrying__a_surplus_that_buys_nothing_is_paid_as_it_is(
     neutral: Vault, alice: Account, bob: Account
 ) -> None:
     carrying(neutral, alice, bob)
-    neutral.set_price(8)
+    for price in (8, 6, 4):
+        neutral.set_price(price)
+        neutral.rebalance()
     neutral.market.factory.allow_swapper(neutral.market.swapper, False, sender=neutral.owner)
     held, supply = neutral.holdings(), neutral.contract.totalSupply()
     shares = neutral.contract.balanceOf(bob)
@@ -163,6 +165,20 @@ def test_settle_redeem__carrying__a_surplus_that_buys_nothing_is_paid_as_it_is(
     surplus = (held.equity + held.cash - held.debt) * shares // supply
     assert neutral.contract.claimable_usdt(bob) == pytest.approx(surplus, rel=3e-3)
     assert neutral.contract.claimable_usdt(bob) < surplus
+
+
+def test_settle_redeem__carrying__what_is_due_is_done_first(
+    neutral: Vault, alice: Account, bob: Account
+) -> None:
+    """After a crash the debt stands over what may be borrowed until the short has paid it."""
+    carrying(neutral, alice, bob)
+    neutral.set_price(6)
+    assert neutral.ratios()[2] > 0.8
+    worth = neutral.contract.totalAssets() * 500 // 1_500
+    neutral.request_redeem(bob, neutral.contract.balanceOf(bob))
+    neutral.observe()
+    assert neutral.contract.settle_redeem(bob) == pytest.approx(worth, rel=5e-3)
+    assert neutral.ratios()[2] < 0.55
 
 
 def test_settle_redeem__the_last_one_takes_everything(
