@@ -43,6 +43,7 @@ LAZY = {
 }
 """Command -> module, attribute, short help."""
 _MISSING = "-"
+_EXACT_IN_JSON = 2**53
 
 
 class Commands(click.Group):
@@ -535,6 +536,8 @@ def plain(value: Any) -> Any:
         return int(value.timestamp())
     if isinstance(value, list | tuple):
         return [plain(each) for each in value]
+    if isinstance(value, int) and not -_EXACT_IN_JSON < value < _EXACT_IN_JSON:
+        return str(value)
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from eth_account import Account as EthAccount
 from eth_account.signers.local import LocalAccount
@@ -46,8 +47,13 @@ class AnvilMarket:
     record: Record
 
     @classmethod
-    def deploy(cls, anvil: Anvil, path: Path, *, price: str = "10") -> AnvilMarket:
-        """Deploy ADA / USDT with 10 million USDT of liquidity, its price and funding of 20 %."""
+    def deploy(
+        cls, anvil: Anvil, path: Path, *, price: str = "10", **over: dict[str, Any]
+    ) -> AnvilMarket:
+        """Deploy ADA / USDT with 10 million USDT of liquidity, its price and funding of 20 %.
+
+        `over` is what stands over the pools, as the configuration has it: a venue, vaults.
+        """
         chain = Chain.connect(anvil.endpoint)
         caps = {"supply_cap": 100_000_000, "debt_cap": "none"}
         config = parse_config(
@@ -69,6 +75,7 @@ class AnvilMarket:
                         "route": {"fees": ["0.05%"]},
                         "reverse": {"min_debt": 10, "collateral_cap": "none", **caps},
                         "forward": {"min_debt": 1, "block_cap": "none", **caps},
+                        **over,
                     }
                 },
             }

@@ -114,7 +114,8 @@ def test_deploy__from_nothing_and_again(anvil: Anvil, chain: Chain, output: Path
 
 
 def contract(chain: Chain, record: Record, name: str) -> Contract:
-    return chain.contract(name, record.contracts[name]["address"])
+    entry = record.contracts[name]
+    return chain.contract(entry["contract"], entry["address"])
 
 
 def test_deploy__killed_in_the_middle_and_resumed(anvil: Anvil, chain: Chain, output: Path) -> None:

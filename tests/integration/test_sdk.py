@@ -98,6 +98,20 @@ def test_connect__faults(
         Perpool.connect(empty.http_url, deployment=stage.record.path)
 
 
+def test_connect__to_a_deployment_before_there_were_vaults(
+    stage: AnvilMarket, tmp_path: Path
+) -> None:
+    data = json.loads(stage.record.path.read_text())
+    del data["markets"]["ADA"]["vaults"], data["markets"]["ADA"]["venue"]
+    del data["contracts"]["RewardStream"]
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(data))
+    perpool = Perpool.connect(stage.anvil.http_url, deployment=path)
+    market = perpool.markets["ADA"]
+    assert (dict(market.vaults), market.venue) == ({}, None)
+    assert perpool.rewards.programmes() == perpool.vault_positions("0x" + 40 * "1") == []
+
+
 def test_markets__by_symbol_in_any_case(perpool: Perpool) -> None:
     assert perpool.markets["ada"] is perpool.markets["ADA"]
     assert "ADA" in perpool.markets

@@ -51,6 +51,7 @@ def test_plain__is_what_json_holds(capsys: pytest.CaptureFixture[str]) -> None:
         "problems": plain((Problem("paused", "Wait."),)),
         "age": plain(timedelta(minutes=1)),
         "at": plain(datetime(1970, 1, 2, tzinfo=UTC)),
+        "ids": plain([4, True, 2**160]),
     }
     show_json(value)
     assert json.loads(capsys.readouterr().out) == {
@@ -58,6 +59,7 @@ def test_plain__is_what_json_holds(capsys: pytest.CaptureFixture[str]) -> None:
         "problems": [{"reason": "paused", "remedy": "Wait."}],
         "age": 60,
         "at": 86_400,
+        "ids": [4, True, str(2**160)],
     }
 
 
