@@ -143,7 +143,9 @@ def test_run__the_sample_as_it_is_needs_no_data_folder(setting: Setting) -> None
         del setting.settings[name]
     run = setting.invoke("run", "--once")
     assert run.exit_code == 0, run.stderr
-    assert run.stdout == SENT
+    # its funding is high enough for both vaults to carry
+    assert run.stdout == SENT.replace("sync", "rebalance 2 done, sync")
+    assert [each["mode"] for each in setting.status()["vaults"]] == ["carry", "carry"]
     assert setting.observed_at == START
 
 
@@ -217,7 +219,7 @@ def test_run__another_holds_the_lease(setting: Setting) -> None:
             settings={"STATE": f"{setting.settings['STATE']}-2"}
             | {
                 "MAILBOX__URL": f"{setting.settings['STATE']}/mailbox.db",
-                "SUBMITTER__ACCOUNT": "ape:TEST::9",
+                "SUBMITTER__ACCOUNT": "ape:TEST::6",
             },
         )
     assert run.exit_code == 0, run.stderr
@@ -358,7 +360,11 @@ def test_status__after_a_round(setting: Setting) -> None:
         ("price", "1.250000000000000000", START),
     ]
     assert [each["behind"] for each in found["pools"]] == [0, 0]
-    assert [each["role"] for each in found["payers"]] == ["submitter", "liquidator"]
+    assert [each["role"] for each in found["payers"]] == ["submitter", "liquidator", "rebalancer"]
+    assert [(each["name"], each["mode"], each["state"]) for each in found["vaults"]] == [
+        ("ADA keep", "lend", ""),
+        ("ADA neutral", "lend", ""),
+    ]
     assert float(found["payers"][0]["ether"]) < 10_000
     assert sorted(each["what"] for each in found["transactions"]) == [
         "funding ADA",
@@ -479,6 +485,7 @@ def test_check__all_is_there(setting: Setting) -> None:
     assert run.exit_code == 0, run.stderr
     assert {line.split()[0] for line in run.output.splitlines()} == {"fine"}
     assert run.output.count("is a registered reporter") == 3
+    assert "fine     carry vaults: ADA keep, ADA neutral\n" in run.output
     assert setting.chain.block_number == before
 
 

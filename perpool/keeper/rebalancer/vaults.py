@@ -174,11 +174,11 @@ def _traced(task: Task) -> Iterator[Call]:
     if task.work is Work.FUNDING:
         yield bind("PerpVenue", vault.venue, "state")
         return
+    # settling a request may be an order first
+    yield bind("PerpVenue", vault.venue, "position", vault.strategy)
     if task.work is Work.DEPOSIT:
         yield bind("CarryVault", vault.address, "pendingDepositRequest", 0, task.controller)
-        return
-    yield bind("PerpVenue", vault.venue, "position", vault.strategy)
-    if task.work is Work.REDEEM:
+    elif task.work is Work.REDEEM:
         yield bind("CarryVault", vault.address, "pendingRedeemRequest", 0, task.controller)
     elif task.work is Work.REBALANCE:
         yield bind("CarryStrategy", vault.strategy, "mode")
@@ -191,8 +191,6 @@ def _trace(work: Work, said: Sequence[Any]) -> str:
         return ""
     if work is Work.FUNDING:
         seen: list[Any] = [said[0].accrued_at]
-    elif work is Work.DEPOSIT:
-        seen = list(said)
     else:
         position, *rest = said
         seen = [position.size, position.margin, position.pending, position.credit, *rest]

@@ -19,6 +19,7 @@ from perpool.keeper.operation.config import (
     LimitsSection,
     LiquidatorSection,
     Mailbox,
+    RebalancerSection,
     ReporterSection,
     SubmitterSection,
     SyncSection,
@@ -45,6 +46,13 @@ rpc = ["http://127.0.0.1:8545"]
 
 [submitter]
 account = "keystore:gas.json"
+"""
+REBALANCER = """
+network = "sepolia"
+rpc = ["http://127.0.0.1:8545"]
+
+[rebalancer]
+account = "keystore:vaults.json"
 """
 LIQUIDATOR = """
 network = "sepolia"
@@ -339,6 +347,12 @@ listen = "9464"
             LIQUIDATOR + '[submitter]\naccount = "keystore:gas.json"',
             "6: liquidator.account: the submitter sends from it",
         ),
+        (
+            LIQUIDATOR + '[rebalancer]\naccount = "keystore:gas.json"',
+            "9: rebalancer.account: the liquidator sends from it",
+        ),
+        (REBALANCER + 'budget = "0 ether"', "7: rebalancer.budget: has to be above 0"),
+        (REBALANCER + "budget = 1", "7: rebalancer.budget: write a fee with its unit"),
         (REPORTER + '[http]\nlisten = "127.0.0.1:99999"', "8: http.listen: write an address"),
         (REPORTER + "[mailbox]\nurl = 'mysql://x'", "8: mailbox.url: write a path"),
         (REPORTER + "[mailbox]\nurl = '10.0.0.5:6379'", '8: mailbox.url: write "redis://host:port'),
@@ -365,6 +379,7 @@ PLACES = [
         ("[submitter]", SubmitterSection),
         ("[sync]", SyncSection),
         ("[liquidator]", LiquidatorSection),
+        ("[rebalancer]", RebalancerSection),
         ("[http]", HttpSection),
     )
     for name in model.model_fields

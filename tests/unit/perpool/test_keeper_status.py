@@ -17,6 +17,7 @@ from perpool.keeper.operation.status import (
     Reporter,
     Status,
     Transaction,
+    Vault,
     as_json,
     complaints,
     tables,
@@ -25,6 +26,9 @@ from perpool.keeper.operation.status import (
 NOW = 1_700_000_000
 HOUR = timedelta(hours=1)
 HASH = "0x" + "ab" * 32
+VAULT = Vault(
+    "ADA keep", "carry", Decimal("0.25"), Decimal("0.5"), Decimal("0.3"), Decimal("0.04"), "", False
+)
 WELL = Status(
     network="sepolia",
     chain_id=11_155_111,
@@ -35,6 +39,7 @@ WELL = Status(
         Feed("price", "ADA", Decimal("1.19364"), NOW - 30, HOUR / 2),
     ),
     pools=(Pool("ADA", "reverse", NOW - 600, NOW - 600), Pool("ADA", "forward", 0, NOW - 600)),
+    vaults=(VAULT, replace(VAULT, name="XRP keep", mode="lend", margin=None, state="due")),
     payers=(Payer("submitter", "0x12", Decimal(2), Decimal("0.05")),),
     lease=Lease("host-a", NOW + 20),
     has_lease=True,
@@ -63,6 +68,10 @@ def test_tables__all_there_is() -> None:
         "Funding in the pools": [
             ("ADA", "reverse", "10 min ago", "0 s"),
             ("ADA", "forward", "never", f"{(NOW - 600) // 86_400} d"),
+        ],
+        "Carry vaults": [
+            ("ADA keep", "carry", "25.00 %", "50.00 %", "30.00 %", "4.00 %", ""),
+            ("XRP keep", "lend", "25.00 %", "-", "30.00 %", "4.00 %", "due"),
         ],
         "Accounts that pay": [("submitter", "0x12", "2", "0.05", "40 d")],
         "Active submitter": [("host-a", "20 s")],
@@ -130,6 +139,10 @@ def test_complaints__none_when_all_is_well() -> None:
     ("status", "expected"),
     [
         (well(troubles=("no node answers",)), "no node answers"),
+        (
+            well(vaults=(VAULT, replace(VAULT, ltv=Decimal("0.76"), in_danger=True))),
+            "ADA keep is near a liquidation: LTV 76.00 %, margin 50.00 %",
+        ),
         (
             well(feeds=(Feed("price", "ADA", Decimal(1), NOW - 4_201, HOUR),)),
             "price of ADA is overdue by 10 min",
