@@ -34,7 +34,7 @@ def write_page(
 ) -> None:
     """Write a page with everything it needs in it.
 
-    All but the figures is HTML. `cover` is the section that `#plot` shows alone.
+    All but the figures is HTML. `#plot` shows the section `cover` alone, `#plot-name` another.
     """
     page = Template(Path(__file__).with_name("page.html").read_text())
     path.write_text(

@@ -1,4 +1,4 @@
-"""docs/images/demo.png: the first plot of the demo's report, for the README.
+"""Pictures of the demo's report, for the README: its first plot, and the carry vaults' plots.
 
     perpool demo
     python -m tools.demo_image
@@ -12,13 +12,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-WIDTH, HEIGHT = 1100, 660
-LARGEST = 200_000
+WIDTH = 1100
+LARGEST = 250_000
 """Bytes."""
 QUIET = (
     "--headless",
@@ -33,8 +34,20 @@ QUIET = (
 )
 
 
-def render(report: Path, image: Path) -> None:
-    """Take a picture of the report's first plot. Raises click.ClickException."""
+@dataclass(frozen=True)
+class Picture:
+    """A section of the report."""
+
+    name: str
+    anchor: str
+    height: int
+
+
+PICTURES = (Picture("demo.png", "#plot", 660), Picture("vaults.png", "#plot-vaults", 850))
+
+
+def render(report: Path, image: Path, picture: Picture) -> None:
+    """Take a picture of a section of the report. Raises click.ClickException."""
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
         raise click.ClickException("there is no Chromium: install it (apt-get install chromium)")
@@ -47,10 +60,10 @@ def render(report: Path, image: Path) -> None:
                 browser,
                 *QUIET,
                 f"--user-data-dir={profile}",
-                f"--window-size={WIDTH},{HEIGHT}",
+                f"--window-size={WIDTH},{picture.height}",
                 "--virtual-time-budget=8000",
                 f"--screenshot={image.resolve()}",
-                f"{report.resolve().as_uri()}#plot",
+                f"{report.resolve().as_uri()}{picture.anchor}",
             ],
             check=True,
             capture_output=True,
@@ -63,11 +76,17 @@ def render(report: Path, image: Path) -> None:
 
 @click.command()
 @click.option("--report", type=click.Path(path_type=Path), default="build/demo/report.html")
-@click.option("--image", type=click.Path(path_type=Path), default="docs/images/demo.png")
-def main(report: Path, image: Path) -> None:
-    """Render the demo's first plot for the README."""
-    render(report, image)
-    click.echo(f"{image}: {image.stat().st_size:,} bytes")
+@click.option("--folder", type=click.Path(path_type=Path), default="docs/images")
+@click.option(
+    "--only", type=click.Choice([each.name for each in PICTURES]), help="One of the pictures."
+)
+def main(report: Path, folder: Path, only: str | None) -> None:
+    """Render the demo's plots for the README."""
+    for picture in PICTURES:
+        if only in (None, picture.name):
+            image = folder / picture.name
+            render(report, image, picture)
+            click.echo(f"{image}: {image.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ tokens; amounts become integers where orders are carried out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -77,6 +78,8 @@ class Me:
     perp_equity: float = 0
     perp_position: float = 0
     """Tokens, negative for a short."""
+    shares: float = 0
+    """Whole shares of the carry vault of one's choice, without those that wait to be redeemed."""
 
     def ltv(self, price: float) -> float:
         """Of the loan on the reverse leg."""
@@ -171,6 +174,18 @@ class PerpTrade:
     position: float
 
 
+@dataclass(frozen=True)
+class RequestDeposit:
+    """Tokens for the carry vault; the next price settles it."""
+
+    tokens: float
+
+
+@dataclass(frozen=True)
+class RequestRedeem:
+    """All shares of the carry vault; the next price settles it."""
+
+
 Order = (
     Lend
     | Withdraw
@@ -185,6 +200,8 @@ Order = (
     | AddMargin
     | PerpTransfer
     | PerpTrade
+    | RequestDeposit
+    | RequestRedeem
 )
 
 
@@ -356,6 +373,31 @@ class SiloedHolder(Actor):
         self.done = True
         usdt = min(self.ltv, view.borrow_ltv - 0.01) * me.tokens * view.price
         return [Borrow(me.tokens, usdt), PerpTransfer(usdt), PerpTrade(-me.tokens)]
+
+
+@dataclass
+class VaultHolder(Actor):
+    """Puts all tokens into a carry vault; comes and leaves at parts of the replay."""
+
+    vault: str
+    comes: float = 0.0
+    leaves: float = math.inf
+    says: str = "on the first day and stays"
+
+    role: ClassVar[str] = "vault holder"
+    leg: ClassVar[str] = "vault"
+    endowed_in: ClassVar[tuple[str, ...]] = ("tokens",)
+
+    @property
+    def rule(self) -> str:
+        return f"Puts all tokens into the carry vault {self.vault} {self.says}"
+
+    def decide(self, view: View, me: Me) -> list[Order]:
+        if view.progress >= self.leaves:
+            return [RequestRedeem()] if me.shares else []
+        if view.progress >= self.comes and me.tokens * view.price > 1:
+            return [RequestDeposit(me.tokens)]
+        return []
 
 
 @dataclass
@@ -573,7 +615,7 @@ def cast(dice: Callable[[], float]) -> list[Actor]:
     """Everybody with a rule. `dice` gives numbers from 0 to 1, the same ones for the same seed."""
     flees = "Leaves when the price has fallen by 15 % in a day, comes back 3 days later"
     return [
-        UsdtLender("Treasury", 1_000_000, _always, "Lends from the first day and stays"),
+        UsdtLender("Treasury", 1_250_000, _always, "Lends from the first day and stays"),
         UsdtLender(
             "Yield fund",
             600_000,
@@ -598,6 +640,16 @@ def cast(dice: Callable[[], float]) -> list[Actor]:
         LeveragedHolder("Leverage 45 %", 300_000, ltv=0.45, tops_up=False),
         LeveragedHolder("Leverage 50 %", 300_000, ltv=0.50, tops_up=True),
         LeveragedHolder("Leverage 58 %", 200_000, ltv=0.58, tops_up=False),
+        VaultHolder("Holder in keep", 300_000, "keep"),
+        VaultHolder("Newcomer in keep", 100_000, "keep", comes=0.5, says="half-way and stays"),
+        VaultHolder("Holder in neutral", 300_000, "neutral"),
+        VaultHolder(
+            "Leaver of neutral",
+            100_000,
+            "neutral",
+            leaves=0.75,
+            says="on the first day, and takes them out after three quarters of the time",
+        ),
         TrendSeller("Trend seller", 150_000),
         MarketMaker("Market maker", 80_000, dice=dice),
         StubbornBear("Stubborn bear", 100_000),

@@ -7,57 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from perpool.chain import Call
-from perpool.demo.actors import Me
-from perpool.demo.stage import EXCHANGE, TOKEN_DECIMALS, USDT_DECIMALS, Party, Stage
+from perpool.demo import carry_books
+from perpool.demo.carry_books import CarryReader, VaultBooks, VenueBooks
+from perpool.demo.holdings import Holding
+from perpool.demo.stage import EXCHANGE, Party, Stage
 from perpool.demo.venue import PerpVenue
-
-USDT_UNIT: int = 10**USDT_DECIMALS
-TOKEN_UNIT: int = 10**TOKEN_DECIMALS
 
 
 class BooksError(AssertionError):
     """Money has appeared or gone; the message says where."""
-
-
-@dataclass(frozen=True)
-class Holding:
-    """Everything of one party, integers in smallest units. Debts are positive here."""
-
-    usdt: int
-    tokens: int
-    lent_usdt: int = 0
-    lent_tokens: int = 0
-    collateral: int = 0
-    debt: int = 0
-    short_collateral: int = 0
-    short_debt: int = 0
-    perp_equity: int = 0
-    perp_position: int = 0
-
-    @property
-    def net_usdt(self) -> int:
-        """USDT after debts. A perp position is marked, so its equity is all of it."""
-        owned = self.usdt + self.lent_usdt + self.short_collateral + self.perp_equity
-        return owned - self.debt
-
-    @property
-    def net_tokens(self) -> int:
-        """Tokens after debts."""
-        return self.tokens + self.lent_tokens + self.collateral - self.short_debt
-
-    def me(self) -> Me:
-        """What an actor sees of it."""
-        return Me(
-            usdt=self.usdt / USDT_UNIT,
-            tokens=self.tokens / TOKEN_UNIT,
-            lent=self.lent_usdt / USDT_UNIT + self.lent_tokens / TOKEN_UNIT,
-            collateral=self.collateral / TOKEN_UNIT,
-            debt=self.debt / USDT_UNIT,
-            short_collateral=self.short_collateral / USDT_UNIT,
-            short_debt=self.short_debt / TOKEN_UNIT,
-            perp_equity=self.perp_equity / USDT_UNIT,
-            perp_position=self.perp_position / TOKEN_UNIT,
-        )
 
 
 @dataclass(frozen=True)
@@ -101,14 +59,24 @@ class Books:
     """The same, as the sum over all accounts and contracts."""
     share_sums: dict[str, tuple[int, int]]
     """Pool -> (sum of all accounts' shares, sum of all accounts' debt shares)."""
+    mark_e36: int
+    """At which perp positions are worth what they are here."""
+    vaults: dict[str, VaultBooks]
+    """By name. What is theirs is in the holdings of who has their shares."""
+    perp_venue: VenueBooks
+
+    @property
+    def accounts(self) -> dict[str, Holding]:
+        """Who has a position of a pool by himself: everybody, and the vaults' strategies."""
+        return self.holdings | {name: each.has for name, each in self.vaults.items()}
 
 
 class Bookkeeper:
     """Reads everybody's accounts and checks them.
 
     Everybody's wallets are read, and besides them what the roles have: `lenders` and `borrowers`
-    map names to the leg they are on. Positions of anybody else would show as books that do not
-    add up.
+    map names to the leg they are on, `depositors` to the preset of their carry vault. Positions of
+    anybody else would show as books that do not add up.
     """
 
     def __init__(
@@ -119,15 +87,20 @@ class Bookkeeper:
         *,
         lenders: Mapping[str, str],
         borrowers: Mapping[str, str],
+        depositors: Mapping[str, str],
     ) -> None:
         self.stage = stage
         self.venue = venue
-        self.parties = list(parties)
-        self.lenders = dict(lenders)
-        self.borrowers = dict(borrowers)
+        vaults = stage.vaults.values()
+        parties_by_name = {each.name: each for each in parties}
+        by_name = parties_by_name | {each.name: each.strategy for each in vaults}
+        self.accounts = list(by_name)
+        # a strategy borrows on one leg and lends on the other
+        self.lenders = dict(lenders) | {each.name: "forward" for each in vaults}
+        self.borrowers = dict(borrowers) | {each.name: "reverse" for each in vaults}
+        self.carry = CarryReader(stage, parties_by_name, depositors)
         self.checks = 0
         """How often all equations have held."""
-        by_name = {each.name: each for each in parties}
         pools = stage.pools
         contracts = [
             stage.reverse,
@@ -136,24 +109,27 @@ class Bookkeeper:
             stage.dex.router,
             stage.dex.manager,
             stage.swapper,
+            stage.perp_venue,
+            *(each.contract for each in vaults),
         ]
         tokens = (stage.usdt, stage.token)
-        wallets = [*parties, *contracts]
+        wallets = [*by_name.values(), *contracts]
         self._groups: list[list[Call]] = [
             [token.balanceOf.bind(each) for each in wallets for token in tokens],
-            [pools[leg].balanceOf.bind(by_name[name]) for name, leg in lenders.items()],
-            [pools[leg].position.bind(by_name[name]) for name, leg in borrowers.items()],
-            [pools[leg].debt_of.bind(by_name[name]) for name, leg in borrowers.items()],
+            [pools[leg].balanceOf.bind(by_name[name]) for name, leg in self.lenders.items()],
+            [pools[leg].position.bind(by_name[name]) for name, leg in self.borrowers.items()],
+            [pools[leg].debt_of.bind(by_name[name]) for name, leg in self.borrowers.items()],
             [token.totalSupply.bind() for token in tokens],
             [pool.accrued_state.bind() for pool in pools.values()],
+            self.carry.calls,
         ]
 
     def read(self) -> Books:
-        """All accounts at the newest block, in two messages."""
+        """All accounts at the newest block, in three messages."""
         chain, pools = self.stage.chain, self.stage.pools
         block = chain.block_number
         answers = iter(chain.read((call for group in self._groups for call in group), block=block))
-        wallets, shares, positions, debts, minted, states = (
+        wallets, shares, positions, debts, minted, states, carried = (
             [next(answers) for _ in group] for group in self._groups
         )
         claims = [
@@ -169,12 +145,11 @@ class Bookkeeper:
         lent = dict(zip(self.lenders, worth, strict=False))
         owed = dict(zip(self.borrowers, zip(positions, debts, strict=True), strict=True))
         holdings = {
-            party.name: self._holding(
-                party.name, wallets[2 * i : 2 * i + 2], lent.get(party.name, 0), owed
-            )
-            for i, party in enumerate(self.parties)
+            name: self._holding(name, wallets[2 * i : 2 * i + 2], lent.get(name, 0), owed)
+            for i, name in enumerate(self.accounts)
         }
-        at = 2 * len(self.parties)
+        vaults, perp_venue = self.carry.take(carried, holdings, self.venue.price_e36, block)
+        at = 2 * len(self.accounts)
         own = {"reverse": wallets[at : at + 2], "forward": wallets[at + 2 : at + 4][::-1]}
         sums = {
             leg: (
@@ -215,6 +190,9 @@ class Bookkeeper:
             minted=(minted[0], minted[1]),
             found=(sum(wallets[0::2]), sum(wallets[1::2])),
             share_sums=sums,
+            mark_e36=self.venue.price_e36,
+            vaults=vaults,
+            perp_venue=perp_venue,
         )
 
     def _holding(
@@ -264,12 +242,14 @@ def faults(books: Books, minted: tuple[int, int], exchange_wallet: int) -> list[
     Total supplies are what was minted, and what all accounts hold together. Each pool holds exactly
     its cash, which is claims and fee less debt, and the sum of its positions' collateral. Shares
     and debt shares of all accounts are the pools' totals, and the shares are worth the claims but
-    for a unit each of rounding. The exchange's wallet is what its books say.
+    for a unit each of rounding. The exchange's wallet is what its books say, and the perp venue has
+    what its own say. All shares of a carry vault are its holders', and what it is worth by itself
+    is what its strategy has.
     """
-    everybody = books.holdings.values()
+    everybody = books.accounts.values()
     reverse, forward = books.pools["reverse"], books.pools["forward"]
     exchange = books.holdings[EXCHANGE.name]
-    equations = {
+    equations: dict[str, tuple[Any, Any]] = {
         "USDT minted": (books.minted[0], minted[0]),
         "tokens minted": (books.minted[1], minted[1]),
         "USDT of all accounts": (books.found[0], books.minted[0]),
@@ -296,6 +276,7 @@ def faults(books: Books, minted: tuple[int, int], exchange_wallet: int) -> list[
         "debt shares of the forward pool": (books.share_sums["forward"][1], forward.debt_shares),
         "wallet of the perp exchange": (exchange.usdt, exchange_wallet),
     }
+    equations |= books.perp_venue.equations() | carry_books.equations(books.vaults)
     found_faults = [
         f"{name}: found {found}, expected {expected}"
         for name, (found, expected) in equations.items()
@@ -303,7 +284,7 @@ def faults(books: Books, minted: tuple[int, int], exchange_wallet: int) -> list[
     ]
     for leg, pool in books.pools.items():
         # every lender, the reserve and the virtual shares
-        if not 0 <= pool.assets - pool.lenders <= len(books.holdings) + 2:
+        if not 0 <= pool.assets - pool.lenders <= len(books.accounts) + 2:
             found_faults.append(
                 f"claims on the {leg} pool: found {pool.lenders}, expected {pool.assets}"
             )

@@ -12,8 +12,10 @@ from typing import Any
 
 from perpool.chain import Call, Receipt, Reverted
 from perpool.demo import actors as act
-from perpool.demo.actors import Actor, Lender, Order, PoolView, View
-from perpool.demo.books import TOKEN_UNIT, USDT_UNIT, Bookkeeper, Books, Holding
+from perpool.demo.actors import Actor, Lender, Order, PoolView, VaultHolder, View
+from perpool.demo.books import Bookkeeper, Books
+from perpool.demo.carry import Comparison, Desk, Hour, VaultTally
+from perpool.demo.holdings import TOKEN_UNIT, USDT_UNIT, Holding
 from perpool.demo.stage import (
     ARBITRAGEUR,
     DEPLOYER,
@@ -23,16 +25,20 @@ from perpool.demo.stage import (
     MAX,
     POOL_FEE,
     PROVIDER,
+    REBALANCER,
     TWAP_WINDOW,
+    VENUE_PROVIDER,
     WAD,
+    ZERO_ADDRESS,
     Party,
     Stage,
 )
-from perpool.demo.venue import PerpVenue, VenueError
+from perpool.demo.venue import BASIS_POINTS, MAINTENANCE, PerpVenue, VenueError
 from perpool.history import DAY, HOUR, MarketHistory, Settlement
 from perpool.keeper.local import LocalKeeper
 from perpool.keeper.model import ReportFunding, ReportPrice
 from perpool.keeper.sources import panel_of
+from perpool.replay.record import Bounds
 
 EXCHANGE_CAPITAL = 20_000_000
 LIQUIDATOR_CAPITAL = 2_000_000
@@ -55,6 +61,8 @@ class Step:
 
     time: int
     settlement: Settlement | None
+    for_vaults: bool = False
+    """Between two others, because a carry vault is due."""
 
 
 def timeline(history: MarketHistory, hourly_day: int | None) -> list[Step]:
@@ -110,7 +118,7 @@ class Record:
     reverse: LegRecord
     forward: LegRecord
     perp_short: float
-    """Tokens that all clients of the exchange are short."""
+    """Tokens that all are short on the exchange and at the venue."""
 
 
 @dataclass
@@ -146,6 +154,12 @@ class Results:
     """Oracle rounds: "funding", "price", "held back"."""
     lent_seconds: Counter[str] = field(default_factory=Counter)
     """Lender -> sum of what he had lent times seconds, in smallest units."""
+    hours: list[Hour] = field(default_factory=list)
+    """Carry vaults and siloed holders at each hour that has a price."""
+    vaults: dict[str, VaultTally] = field(default_factory=dict)
+    whose: dict[str, str] = field(default_factory=dict)
+    """Account that is compared -> actor whose worth is shown with it."""
+    steps_for_vaults: int = 0
     start: Books | None = None
     end: Books | None = None
     provided: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -157,6 +171,8 @@ class Results:
     prices_missing: int = 0
     liquidation_ltv: float = 0
     """Of both legs."""
+    maintenance_margin: float = 0
+    """Of the venue, and of the exchange."""
 
 
 # -- the replay --
@@ -183,20 +199,36 @@ class Replay:
             PROVIDER,
             ARBITRAGEUR,
             EXCHANGE,
+            VENUE_PROVIDER,
+            REBALANCER,
         ]
         lends = {each.name: each.leg for each in self.actors if isinstance(each, Lender)}
+        holders = {each.name: each.vault for each in self.actors if isinstance(each, VaultHolder)}
         self.bookkeeper = Bookkeeper(
             stage,
             self.venue,
             everybody,
             lenders=lends,
-            borrowers={each.name: each.leg for each in self.actors if each.name not in lends},
+            borrowers={a.name: a.leg for a in self.actors if a.name not in lends | holders},
+            depositors=holders,
         )
         self.results = Results(history, len(self.steps), hourly_day, seed, self.actors)
         self.results.perp = self.venue
-        self.results.tallies = {name: Tally() for name in self.parties}
+        strategies = {each.name: each.strategy for each in stage.vaults.values()}
+        self.accounts: dict[str, Any] = {**self.parties, **strategies}
+        """Who may have a position of a pool."""
+        self.results.tallies = {name: Tally() for name in self.accounts}
+        self.desk = Desk(stage, self.parties, self.actors, self._send, self.results.refused)
+        self.results.vaults = self.desk.tallies
         self.legs = {leg: pool.config().leg for leg, pool in stage.pools.items()}
         self.results.liquidation_ltv = self.legs["reverse"].liquidation_ltv / WAD
+        # the exchange closes positions at the same margin
+        self.results.maintenance_margin = MAINTENANCE / BASIS_POINTS
+        assert stage.perp_venue.maintenance_margin() == MAINTENANCE * WAD // BASIS_POINTS
+        self.comparison = Comparison(
+            self.actors, Bounds(self.results.maintenance_margin, self.results.liquidation_ltv)
+        )
+        self.results.whose = self.comparison.whose
         self.keeper = LocalKeeper(
             stage.anvil.endpoint,
             stage.record,
@@ -207,7 +239,7 @@ class Replay:
         )
         self._minted = (0, 0)
         self._turn = 0
-        self._names = {party.address: name for name, party in self.parties.items()}
+        self._names = {account.address: name for name, account in self.accounts.items()}
 
     def prepare(self) -> None:
         """Fund everybody; nothing is minted after this."""
@@ -226,6 +258,8 @@ class Replay:
                 usdt_amount=int(size * USDT_UNIT) if "usdt" in actor.endowed_in else 0,
             )
             stage.approve(party, [stage.reverse, stage.forward, stage.dex.router])
+            if isinstance(actor, VaultHolder):
+                stage.approve(party, [stage.vaults[actor.vault].contract])
         capital = self.liquidators[CAPITAL]
         stage.fund(
             capital,
@@ -235,7 +269,7 @@ class Replay:
         stage.approve(capital, [stage.reverse, stage.forward, stage.dex.router])
         stage.fund(EXCHANGE, usdt_amount=EXCHANGE_CAPITAL * USDT_UNIT)
         self.venue.house = EXCHANGE_CAPITAL * USDT_UNIT
-        self.results.start = books = self.bookkeeper.read()
+        self.results.start = self._books = books = self.bookkeeper.read()
         self.results.provided["start"] = stage.dex.provided(PROVIDER)
         self._minted = books.minted
         self.bookkeeper.check(books, self._minted)
@@ -243,6 +277,7 @@ class Replay:
     def run(self) -> Iterator[Record]:
         """Play all steps; gives each one's record."""
         for step in self.steps:
+            self._watch_until(step.time)
             yield self._play(step)
         self.results.end = self.bookkeeper.read()
         self.results.provided["end"] = self.stage.dex.provided(PROVIDER)
@@ -251,6 +286,25 @@ class Replay:
 
     # -- one step --
 
+    def _watch_until(self, end: int) -> None:
+        """The hours until the next step: where a carry vault is due, a step of its own."""
+        if not self.results.records:
+            return
+        for time in range(self.results.records[-1].time + HOUR, end, HOUR):
+            price = self.history.price_at(time)
+            if price is None:
+                continue
+            self._look(time, price)
+            if self.desk.is_needed(self._books, e36(price)):
+                self.results.steps += 1
+                self.results.steps_for_vaults += 1
+                self._play(Step(time, None, for_vaults=True))
+
+    def _look(self, time: int, price: Decimal) -> None:
+        assert self.results.start is not None
+        hour = self.comparison.look(time, e36(price), self.results.start, self._books)
+        self.results.hours.append(hour)
+
     def _play(self, step: Step) -> Record:
         chain = self.stage.chain
         price = self.history.price_at(step.time)
@@ -258,19 +312,22 @@ class Replay:
         if price is None:
             self.results.prices_missing += 1
         else:
+            if not step.for_vaults:
+                self._look(step.time, price)
             self._settle_perps(step, price)
             self.stage.dex.swap_to(ARBITRAGEUR, price)
         self._report(step.time)
         # the average that new risk is checked against has followed by then
         chain.mine(timestamp=max(step.time + TWAP_WINDOW, chain.timestamp + 1))
         if price is not None:
-            self._act(step, price)
+            self.desk.work(self._books)
+            if not step.for_vaults:
+                self._act(step, price)
             self.stage.dex.swap_to(ARBITRAGEUR, price)
         return self._record(step)
 
     def _settle_perps(self, step: Step, price: Decimal) -> None:
-        shift = 36 + 6 - 18
-        self.venue.mark(int(price.scaleb(shift)))
+        self.venue.mark(e36(price))
         if step.settlement is not None:
             self.venue.settle_funding(int(step.settlement.rate.scaleb(9)))
 
@@ -286,6 +343,9 @@ class Replay:
             self.results.rounds["price"] += sum(
                 isinstance(each, ReportPrice) for each in outcome.done
             )
+            if any(isinstance(each, ReportFunding) for each in outcome.done):
+                # the venue goes by the new round from its next call on
+                self._send(self.stage.perp_venue.settle_funding.bind(ZERO_ADDRESS), REBALANCER)
             if self.history.price_at(time) is not None:
                 self._liquidate()
             round_id, *_, answered_in = self.stage.price_feed.latestRoundData()
@@ -344,7 +404,8 @@ class Replay:
 
     def _perform(self, actor: Actor, party: Party, order: Order, view: View) -> None:
         stage = self.stage
-        pool = stage.pools[actor.leg]
+        # of vault holders there is none, and no order of theirs is for one
+        pool: Any = stage.pools.get(actor.leg)
         asset = stage.usdt if actor.leg == "reverse" else stage.token
         match order:
             case act.Lend(amount):
@@ -408,6 +469,13 @@ class Replay:
             case act.PerpTrade(position):
                 held = self.venue.account(party.name).position
                 self.venue.trade(party.name, int(position * TOKEN_UNIT) - held)
+            case act.RequestDeposit(tokens):
+                given = self._held(stage.token, party, tokens, TOKEN_UNIT)
+                self._send(_vault(stage, actor).requestDeposit.bind(given, party, party), party)
+            case act.RequestRedeem():
+                vault = _vault(stage, actor)
+                shares = int(vault.balanceOf(party))
+                self._send(vault.requestRedeem.bind(shares, party, party), party)
 
     def _transfer_to_exchange(self, party: Party, usdt_amount: float) -> None:
         usdt = self.stage.usdt
@@ -437,11 +505,14 @@ class Replay:
         """Follow debts through the pools' events."""
         reverse = self.stage.reverse.address
         for event in receipt.logs:
+            self.desk.take_note(event)
             match event.name:
                 case "Borrow":
                     self._tally(event.on_behalf).borrowed += event.assets
                 case "Repay":
                     self._tally(event.on_behalf).repaid += event.assets
+                case "Deleverage":
+                    self._tally(event.on_behalf).repaid += event.repaid
                 case "OpenShort":
                     self._tally(event.on_behalf).borrowed += event.token_amount
                 case "CloseShort":
@@ -469,17 +540,18 @@ class Replay:
         books = self.bookkeeper.read()
         price_e36 = int(self.stage.price_oracle.liquidation_price())
         limit = {leg: each.liquidation_ltv / WAD for leg, each in self.legs.items()}
-        for name in self.parties:
-            holding = books.holdings[name]
+        for name in self.accounts:
+            holding = books.accounts[name]
             reverse_ltv, short_ltv = ltvs(holding, price_e36)
             if reverse_ltv > limit["reverse"]:
                 self._liquidate_one("reverse", name, reverse_ltv, price_e36)
             if short_ltv > limit["forward"]:
                 self._liquidate_one("forward", name, short_ltv, price_e36)
+        self.desk.liquidate(books, self.liquidators[FLASH])
 
     def _liquidate_one(self, leg: str, borrower: str, ltv: float, price_e36: int) -> None:
         stage = self.stage
-        pool, victim = stage.pools[leg], self.parties[borrower]
+        pool, victim = stage.pools[leg], self.accounts[borrower]
         received = stage.token if leg == "reverse" else stage.usdt
         capital, flash = self.liquidators[CAPITAL], self.liquidators[FLASH]
         route = stage.dex.route(received)
@@ -583,13 +655,13 @@ class Replay:
         stage, chain = self.stage, self.stage.chain
         books = self.bookkeeper.read()
         self.bookkeeper.check(books, self._minted)
-        index = len(self.results.records)
-        if index + 1 < len(self.steps):
-            duration = self.steps[index + 1].time - step.time
+        if self.results.records:
+            duration = step.time - self.results.records[-1].time
             for actor in self.actors:
-                holding = books.holdings[actor.name]
+                holding = self._books.holdings[actor.name]
                 lent = holding.lent_usdt if actor.leg == "reverse" else holding.lent_tokens
                 self.results.lent_seconds[actor.name] += lent * duration
+        self._books = books
         ema, _, volatility, borrow_ltv, answer = chain.read(
             [
                 stage.funding_oracle.feed.bind(stage.token),
@@ -601,7 +673,7 @@ class Replay:
         )
         price_e36 = answer[1] * 10**6
         worst = [
-            max((ltvs(each, price_e36)[side] for each in books.holdings.values()), default=0.0)
+            max((ltvs(each, price_e36)[side] for each in books.accounts.values()), default=0.0)
             for side in (0, 1)
         ]
         last = self.history.settlement_at(step.time)
@@ -614,7 +686,7 @@ class Replay:
             borrow_ltv=borrow_ltv / WAD,
             reverse=_with_ltv(self._rates("reverse", books), worst[0]),
             forward=_with_ltv(self._rates("forward", books), worst[1]),
-            perp_short=sum(max(-each.position, 0) for each in self.venue.clients.values())
+            perp_short=sum(max(-each.perp_position, 0) for each in books.accounts.values())
             / TOKEN_UNIT,
         )
         self.results.records.append(record)
@@ -643,9 +715,20 @@ def ltvs(holding: Holding, price_e36: int) -> tuple[float, float]:
     )
 
 
+def e36(price: Decimal) -> int:
+    """USDT a token in the contracts' scale."""
+    return int(price.scaleb(36 + 6 - 18))
+
+
 def price_of(price_e36: int) -> float:
     """USDT a token."""
     return price_e36 / 10**24
+
+
+def _vault(stage: Stage, actor: Actor) -> Any:
+    """The contract of the carry vault of somebody's choice."""
+    assert isinstance(actor, VaultHolder)
+    return stage.vaults[actor.vault].contract
 
 
 def _with_ltv(record: LegRecord, worst_ltv: float) -> LegRecord:

@@ -7,8 +7,17 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
+from perpool.demo import vault_report
 from perpool.demo.replay import Record, Results
-from perpool.demo.stage import DEPTH, FEED_MAX_MOVE, FEED_SPACING, TWAP_TOLERANCE, TWAP_WINDOW
+from perpool.demo.stage import (
+    DEPTH,
+    FEED_MAX_MOVE,
+    FEED_SPACING,
+    TWAP_TOLERANCE,
+    TWAP_WINDOW,
+    VENUE_LIQUIDITY,
+    VENUE_PROVIDER,
+)
 from perpool.demo.summary import Row, Summary
 from perpool.demo.table import GROUPS, count, money, percent
 from perpool.page import (
@@ -36,12 +45,14 @@ COLOURS = {
     "USDT lender": REVERSE,
     "hedged holder": "#3f8fd6",
     "siloed holder": "#3f8fd6",
+    "vault holder": "#7a9c3a",
     "leveraged holder": "#3f8fd6",
     "token lender": FORWARD,
     "shorter": "#c9588f",
     "liquidator": GREY,
     "Uniswap": GREY,
     "exchange": GREY,
+    "rebalancer": GREY,
 }
 COVER = "rates"
 """The section that `report.html#plot` shows alone."""
@@ -74,7 +85,8 @@ def _lead(summary: Summary) -> str:
     return escape(
         f"{what}, replayed against the whole protocol on a local chain: "
         f"{summary.settlements} funding settlements over {summary.days:.0f} days, one step "
-        f"each{hourly} and {summary.transactions:,} transactions. Everybody follows a simple rule "
+        f"each{hourly} and {count(summary.steps_for_vaults, 'hour')} between at which a carry "
+        f"vault was due, {summary.transactions:,} transactions. Everybody follows a simple rule "
         "and knows nothing of the future."
     )
 
@@ -145,7 +157,7 @@ def _sections(summary: Summary) -> list[str]:
             "exposure",
             "Short exposure",
             f"{token} sold through the forward pool and still owed, and beside it what holders of "
-            "the reverse leg are short on the exchange.",
+            "the reverse leg and carry vaults are short on the exchange and the venue.",
         ),
         plot_section(
             "earned",
@@ -154,6 +166,7 @@ def _sections(summary: Summary) -> list[str]:
             "started with, and what it is made of. Over everybody, with Uniswap, liquidators, the "
             "exchange and the reserves, it sums to zero.",
         ),
+        vault_report.section(summary),
         _actors(summary),
         _liquidations(summary),
         _rules(summary),
@@ -263,7 +276,10 @@ def _rules(summary: Summary) -> str:
     fixed = {
         "Keeper": "Reports the settled funding and the last hourly close, signed by "
         f"{summary.oracle['quorum']} or more of {summary.oracle['reporters']} reporters, and "
-        "syncs both pools",
+        "syncs both pools; looks at carry vaults every hour, settles what is asked of them, and "
+        "rebalances them while that is due",
+        VENUE_PROVIDER.name: f"Gives {VENUE_LIQUIDITY:,} USDT to the perp venue on chain, against "
+        "which carry vaults trade, and stays",
         "Arbitrageur": "Moves Uniswap to the recorded price when it is off by more than the fee",
         "Liquidators": "After each price try in turn, and do what earns something at Uniswap's "
         "price",
@@ -287,7 +303,8 @@ def _checks(summary: Summary) -> str:
         f'<span class="ok">Money is conserved.</span> After each of {summary.checks} checks all '
         f"accounts and contracts together held exactly the {int(summary.minted['usdt']):,} units "
         f"of USDT and {int(summary.minted['tokens']):,} of {escape(summary.market)} that were "
-        "minted at the start, and each pool exactly its cash and its positions' collateral.",
+        "minted at the start, each pool exactly its cash and its positions' collateral, the perp "
+        "venue exactly its books, and carry vaults no shares but those of their holders.",
         f"With nobody at the end: {summary.rounding['usdt']:,} units of USDT and "
         f"{summary.rounding['tokens']:,} of {escape(summary.market)}, all of it rounding in favour "
         "of pools.",
@@ -330,7 +347,7 @@ def _figures(results: Results, summary: Summary) -> dict[str, Figure]:
         "ltv-plot": _ltv(times, records, results.liquidation_ltv),
         "exposure-plot": _exposure(times, records),
         "earned-plot": _earned(summary),
-    }
+    } | vault_report.figures(results)
 
 
 def _rates(times: list[str], records: list[Record]) -> Figure:
@@ -468,7 +485,7 @@ def _exposure(times: list[str], records: list[Record]) -> Figure:
             fill="tozeroy",
             fillcolor="rgba(226,133,60,0.18)",
         ),
-        line("Short on the exchange", times, [r.perp_short * r.price for r in records], "#3f8fd6"),
+        line("Short as perps", times, [r.perp_short * r.price for r in records], "#3f8fd6"),
     ]
     for trace in data:
         trace["hovertemplate"] = "%{y:,.0f} USDT"

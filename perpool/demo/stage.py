@@ -20,6 +20,8 @@ from perpool.anvil import Anvil
 from perpool.build import Artifact, load_npm_artifact
 from perpool.chain import Chain, Contract
 from perpool.deployment import ChainSender, Deployment, Record, parse_config
+from perpool.reference.presets import PRESETS
+from perpool.reference.targets import CarryParameters
 from perpool.uniswap import TokenPair
 
 V3_CORE = "@uniswap/v3-core/artifacts/contracts"
@@ -46,6 +48,10 @@ TWAP_WINDOW = 1_800
 TWAP_TOLERANCE = Decimal("0.05")
 FEE = Decimal("0.1")
 """The reserve's share of interest, both pools."""
+VENUE_LIQUIDITY = 5_000_000
+"""USDT that the perp venue's provider gives, and the net exposure that it takes on at most."""
+MAX_TRADE = 100_000
+"""USDT that one order or swap of a carry vault is worth at most."""
 OBSERVATIONS = 150
 """Prices that Uniswap remembers, enough for the window at a trade every twelve seconds."""
 
@@ -65,6 +71,8 @@ DEPLOYER = Party("Deployer")
 PROVIDER = Party("Liquidity provider")
 ARBITRAGEUR = Party("Arbitrageur")
 EXCHANGE = Party("Perp exchange")
+VENUE_PROVIDER = Party("Venue's provider")
+REBALANCER = Party("Rebalancer")
 
 
 class Dex:
@@ -151,6 +159,28 @@ class Dex:
         return base, quote
 
 
+def vault_name(preset: str) -> str:
+    """Of a carry vault's accounts in the books."""
+    return f"Vault {preset}"
+
+
+@dataclass(frozen=True)
+class Vault:
+    """A carry vault, and its strategy, which has everything."""
+
+    preset: str
+    contract: Contract
+    strategy: Contract
+
+    @property
+    def name(self) -> str:
+        return vault_name(self.preset)
+
+    @property
+    def parameters(self) -> CarryParameters:
+        return PRESETS[self.preset]
+
+
 @dataclass
 class Stage:
     """Everything on the chain, ready to be played on."""
@@ -169,6 +199,10 @@ class Stage:
     forward: Contract
     swapper: Contract
     liquidator: Contract
+    perp_venue: Contract
+    """On chain, where the carry vaults hedge; everybody else does on the exchange."""
+    vaults: dict[str, Vault]
+    """By preset."""
     reporters: list[LocalAccount]
     payer: LocalAccount
     """Of the keeper's gas."""
@@ -228,6 +262,11 @@ def market_config(symbol: str, price: Decimal, stage: dict[str, Any]) -> dict[st
                 "route": {"fees": [Decimal(POOL_FEE) / 1_000_000]},
                 "reverse": {"min_debt": 10, "fee": FEE, "collateral_cap": "none"} | caps,
                 "forward": {"min_debt": dust, "fee": FEE, "block_cap": "none"} | caps,
+                "venue": {"exposure_cap": VENUE_LIQUIDITY},
+                "vaults": {
+                    preset: {"preset": preset, "cap": "none", "max_trade": MAX_TRADE}
+                    for preset in PRESETS
+                },
             }
         },
     }
@@ -281,6 +320,14 @@ def set_stage(
     def at(contract: str, name: str) -> Contract:
         return chain.contract(contract, record.contracts[name]["address"])
 
+    vaults = {
+        preset: Vault(
+            preset,
+            chain.contract("CarryVault", found["vault"]),
+            chain.contract("CarryStrategy", found["strategy"]),
+        )
+        for preset, found in record.markets[symbol]["vaults"].items()
+    }
     stage = Stage(
         anvil=anvil,
         chain=chain,
@@ -296,6 +343,8 @@ def set_stage(
         forward=at("ForwardPool", f"{symbol}.forward"),
         swapper=at("UniswapV3Swapper", "UniswapV3Swapper"),
         liquidator=at("Liquidator", "Liquidator"),
+        perp_venue=at("PerpVenue", f"{symbol}.venue"),
+        vaults=vaults,
         reporters=reporters,
         payer=payer,
     )
@@ -311,4 +360,8 @@ def set_stage(
         usdt_amount=capital,
     )
     stage.approve(ARBITRAGEUR, [dex.router])
+    given = VENUE_LIQUIDITY * 10**USDT_DECIMALS
+    stage.fund(VENUE_PROVIDER, usdt_amount=given)
+    stage.approve(VENUE_PROVIDER, [stage.perp_venue])
+    stage.perp_venue.add_liquidity(given, VENUE_PROVIDER, sender=VENUE_PROVIDER)
     return stage

@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-from perpool.demo.actors import Actor, Lender, Shorter
-from perpool.demo.books import TOKEN_UNIT, USDT_UNIT, Books
+from perpool.demo.actors import Actor, Lender, Shorter, VaultHolder
+from perpool.demo.books import Books
+from perpool.demo.carry import Hour
+from perpool.demo.holdings import TOKEN_UNIT, USDT_UNIT
 from perpool.demo.replay import CAPITAL, FLASH, PURCHASE, LegRecord, Record, Results
 from perpool.demo.stage import (
     ARBITRAGEUR,
@@ -17,7 +19,9 @@ from perpool.demo.stage import (
     FEED_SPACING,
     PROVIDER,
     QUORUM,
+    REBALANCER,
     REPORTERS,
+    VENUE_PROVIDER,
 )
 from perpool.history import iso
 
@@ -29,6 +33,8 @@ OTHERS = {
     PROVIDER.name: "Uniswap",
     ARBITRAGEUR.name: "Uniswap",
     EXCHANGE.name: "exchange",
+    VENUE_PROVIDER.name: "exchange",
+    REBALANCER.name: "rebalancer",
 }
 
 
@@ -85,6 +91,48 @@ class Leg:
 
 
 @dataclass(frozen=True)
+class Nearest:
+    """Where an account came nearest to a liquidation, over all hours; None without such a leg."""
+
+    least_margin: float | None
+    """Equity of the short, of its notional."""
+    highest_ltv: float | None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A vault by whoever was in it from first to last, or a siloed holder. USDT unless said."""
+
+    name: str
+    tokens: float
+    """Change of his worth in tokens, a fraction."""
+    usdt: float
+    """The same in USDT."""
+    nearest: Nearest
+    lost_leg: str
+    """"short", "loan", or "" where neither was liquidated."""
+
+
+@dataclass(frozen=True)
+class VaultFigures:
+    """A carry vault over the whole replay. USDT; tokens at the last price."""
+
+    name: str
+    funding: float
+    interest_paid: float
+    interest_earned: float
+    venue_fees: float
+    tokens_sold: float
+    """Whole tokens."""
+    tokens_bought: float
+    calls: int
+    """Of `rebalance` that did something."""
+    switches: int
+    tips: float
+    """Part of all shares that the caller of `rebalance` got."""
+
+
+@dataclass(frozen=True)
 class Summary:
     """All figures of one replay."""
 
@@ -96,12 +144,20 @@ class Summary:
     end: str
     days: float
     steps: int
+    steps_for_vaults: int
+    """Of them, hours between two others at which a carry vault was due."""
     hourly_day: str | None
     settlements: int
     gaps: list[str]
     price: dict[str, float]
     funding: dict[str, float]
     legs: dict[str, Leg]
+    vaults: list[VaultFigures]
+    compared: list[Compared]
+    holder_usdt: float
+    """Change of the worth in USDT of who only holds."""
+    insurance: float
+    """Of the perp venue, USDT."""
     rows: list[Row]
     others: list[Row]
     rounding: dict[str, int]
@@ -143,6 +199,7 @@ def summarise(results: Results) -> Summary:
         end=iso(records[-1].time),
         days=seconds / 86_400,
         steps=results.steps,
+        steps_for_vaults=results.steps_for_vaults,
         hourly_day=None if results.hourly_day is None else iso(results.hourly_day),
         settlements=len(settled),
         gaps=[str(gap) for gap in history.gaps()],
@@ -161,6 +218,10 @@ def summarise(results: Results) -> Summary:
             "highest_ema": max(emas),
         },
         legs={leg: _leg(leg, results) for leg in ("reverse", "forward")},
+        vaults=[_vault(name, results, last_price) for name in results.vaults],
+        compared=compared(results, first_price, last_price),
+        holder_usdt=last_price / first_price - 1,
+        insurance=end.perp_venue.state.insurance / USDT_UNIT,
         rows=rows,
         others=others,
         rounding=rounding(results),
@@ -228,7 +289,9 @@ def rounding(results: Results) -> dict[str, int]:
     assert start is not None
     assert end is not None
     return {
-        "usdt": -sum(usdt for usdt, _ in changes) - _reserve_change(start, end, "reverse"),
+        "usdt": -sum(usdt for usdt, _ in changes)
+        - _reserve_change(start, end, "reverse")
+        - (end.perp_venue.state.insurance - start.perp_venue.state.insurance),
         "tokens": -sum(tokens for _, tokens in changes) - _reserve_change(start, end, "forward"),
     }
 
@@ -260,6 +323,8 @@ def _plain_row(name: str, role: str, results: Results, first: float, last: float
 def _row(actor: Actor, results: Results, first: float, last: float) -> Row:
     plain = _plain_row(actor.name, actor.role, results, first, last)
     figures = asdict(plain) | {"rule": actor.rule}
+    if isinstance(actor, VaultHolder):
+        return Row(**figures)
     if isinstance(actor, Lender):
         return Row(**figures | _lender_figures(actor, results, last))
     return Row(**figures | _borrower_figures(actor, results, last))
@@ -279,7 +344,7 @@ def _borrower_figures(actor: Actor, results: Results, last: float) -> dict[str, 
     end = results.end
     assert end is not None
     tally, client = results.tallies[actor.name], results.perp.clients.get(actor.name)
-    interest = -interest_paid(actor, results)
+    interest = -interest_paid(actor.name, actor.leg, results)
     figures: dict[str, Any] = {
         "interest": _worth(interest, 0, last)
         if actor.leg == "reverse"
@@ -293,12 +358,12 @@ def _borrower_figures(actor: Actor, results: Results, last: float) -> dict[str, 
     return figures
 
 
-def interest_paid(actor: Actor, results: Results) -> int:
+def interest_paid(name: str, leg: str, results: Results) -> int:
     """Debt, repayments and what was written off, less what was borrowed; in the leg's asset."""
     end = results.end
     assert end is not None
-    tally, holding = results.tallies[actor.name], end.holdings[actor.name]
-    owed = holding.debt if actor.leg == "reverse" else holding.short_debt
+    tally, holding = results.tallies[name], end.accounts[name]
+    owed = holding.debt if leg == "reverse" else holding.short_debt
     return owed + tally.repaid + tally.written_off - tally.borrowed
 
 
@@ -309,7 +374,9 @@ def _leg(leg: str, results: Results) -> Leg:
     records = results.records
     sides: list[LegRecord] = [getattr(each, leg) for each in records]
     lost = {who: results.bad_debt[f"{leg} {who}"] / unit for who in ("reserve", "lenders")}
-    borrowers = [a for a in results.actors if a.leg == leg and not isinstance(a, Lender)]
+    borrowers = [a.name for a in results.actors if a.leg == leg and not isinstance(a, Lender)]
+    if leg == "reverse":
+        borrowers += results.vaults
     elapsed = records[-1].time - records[0].time
     growth = sides[-1].share_price / sides[0].share_price - 1
     return Leg(
@@ -320,7 +387,7 @@ def _leg(leg: str, results: Results) -> Leg:
         mean_borrow_rate=_time_mean(records, [each.borrow_rate for each in sides]),
         highest_borrow_rate=max(each.borrow_rate for each in sides),
         highest_premium=max(each.premium for each in sides),
-        interest=sum(interest_paid(each, results) for each in borrowers) / unit,
+        interest=sum(interest_paid(each, leg, results) for each in borrowers) / unit,
         reserve=end.pools[leg].reserve / unit,
         bad_debt=sum(lost.values()),
         bad_debt_from_reserve=lost["reserve"],
@@ -331,6 +398,62 @@ def _leg(leg: str, results: Results) -> Leg:
             + [each.ltv for each in results.liquidations if each.leg == leg]
         ),
     )
+
+
+def _vault(name: str, results: Results, last: float) -> VaultFigures:
+    end, tally = results.end, results.vaults[name]
+    assert end is not None
+    books = end.vaults[name]
+    earned = books.has.lent_tokens + tally.withdrawn - tally.lent
+    return VaultFigures(
+        name=name,
+        funding=(tally.funding + books.funding) / USDT_UNIT,
+        interest_paid=interest_paid(name, "reverse", results) / USDT_UNIT,
+        interest_earned=_worth(0, earned, last),
+        venue_fees=tally.fees / USDT_UNIT,
+        tokens_sold=tally.sold / TOKEN_UNIT,
+        tokens_bought=tally.bought / TOKEN_UNIT,
+        calls=tally.calls,
+        switches=tally.switches,
+        tips=books.tips / books.shares if books.shares else 0.0,
+    )
+
+
+def compared(results: Results, first: float, last: float) -> list[Compared]:
+    """Vaults and siloed holders, as they ended and where they were nearest to a liquidation."""
+    start, end = results.start, results.end
+    assert start is not None
+    assert end is not None
+    found = []
+    for account, name in results.whose.items():
+        usdt, tokens = net_changes(results)[name]
+        began = start.holdings[name].net_tokens
+        worth = 1 + _worth(usdt, tokens, last) / _worth(0, began, last)
+        found.append(
+            Compared(
+                name=account,
+                tokens=worth - 1,
+                usdt=worth * last / first - 1,
+                nearest=nearest(results.hours, account),
+                lost_leg=_lost_leg(account, results),
+            )
+        )
+    return found
+
+
+def nearest(hours: Sequence[Hour], account: str) -> Nearest:
+    """Over all hours, as the account was found."""
+    risks = [hour.seen[account].risk for hour in hours]
+    margins = [risk.margin for risk in risks if risk.margin is not None]
+    ltvs = [risk.ltv for risk in risks if risk.ltv is not None]
+    return Nearest(min(margins, default=None), max(ltvs, default=None))
+
+
+def _lost_leg(account: str, results: Results) -> str:
+    client, tally = results.perp.clients.get(account), results.vaults.get(account)
+    if (client and client.liquidations) or (tally and tally.liquidated):
+        return "short"
+    return "loan" if results.tallies[account].liquidated else ""
 
 
 def _time_mean(records: Sequence[Record], values: Sequence[float]) -> float:
@@ -346,4 +469,15 @@ def _worth(usdt: int, tokens: int, price: float) -> float:
     return usdt / USDT_UNIT + tokens / TOKEN_UNIT * price
 
 
-__all__ = ["Leg", "Row", "Summary", "interest_paid", "rounding", "summarise"]
+__all__ = [
+    "Compared",
+    "Leg",
+    "Nearest",
+    "Row",
+    "Summary",
+    "VaultFigures",
+    "interest_paid",
+    "nearest",
+    "rounding",
+    "summarise",
+]

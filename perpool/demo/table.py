@@ -17,11 +17,13 @@ GROUPS = {
     "token lender": "Lenders of tokens",
     "hedged holder": "Borrowers of USDT",
     "siloed holder": "Borrowers of USDT",
+    "vault holder": "Carry vaults",
     "leveraged holder": "Borrowers of USDT",
     "shorter": "Shorters",
     "liquidator": "Liquidators",
-    "Uniswap": "Uniswap, exchange",
-    "exchange": "Uniswap, exchange",
+    "Uniswap": "Uniswap, perp venues",
+    "exchange": "Uniswap, perp venues",
+    "rebalancer": "Keeper",
 }
 """Role -> heading."""
 
@@ -50,7 +52,50 @@ def actor_table(summary: Summary) -> Table:
         summary.legs["forward"].reserve * summary.price["last"]
     )
     table.add_row("Reserve of both pools", "", "", "", "", "", money(reserve), style="bold")
+    table.add_row(
+        "Insurance of the venue", "", "", "", "", "", money(summary.insurance), style="bold"
+    )
     return table
+
+
+def vault_table(summary: Summary) -> Table:
+    """Carry vaults beside siloed holders and who only holds."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("Vaults", no_wrap=True)
+    for head in VAULT_HEADS:
+        table.add_column(head, justify="right", no_wrap=True)
+    for cells in vault_cells(summary):
+        table.add_row(*cells)
+    return table
+
+
+VAULT_HEADS = ("Tokens", "USDT", "Funding", "Interest", "Calls", "Least margin", "Highest LTV")
+
+
+def vault_cells(summary: Summary) -> list[list[str]]:
+    """Rows of the comparison, under a name and `VAULT_HEADS`."""
+    figures = {each.name: each for each in summary.vaults}
+    rows = {each.name: each for each in summary.rows}
+    cells = []
+    for each in summary.compared:
+        vault, row = figures.get(each.name), rows.get(each.name)
+        if vault is not None:
+            parts = [money(vault.funding), money(vault.interest_earned - vault.interest_paid)]
+            parts.append(str(vault.calls))
+        else:
+            assert row is not None
+            parts = [money(row.funding), money(row.interest), ""]
+        cells.append(
+            [
+                each.name,
+                signed_percent(each.tokens),
+                signed_percent(each.usdt),
+                *parts,
+                "closed" if each.lost_leg == "short" else percent(each.nearest.least_margin),
+                "liquidated" if each.lost_leg == "loan" else percent(each.nearest.highest_ltv),
+            ]
+        )
+    return [*cells, ["Holder", "0.0 %", signed_percent(summary.holder_usdt), *[""] * 5]]
 
 
 def closing_lines(summary: Summary) -> list[str]:
@@ -71,7 +116,8 @@ def closing_lines(summary: Summary) -> list[str]:
     lines.append(
         f"Money is conserved: at each of {summary.checks} checks all accounts and contracts "
         f"together held exactly what was minted ({int(summary.minted['usdt']):,} and "
-        f"{int(summary.minted['tokens']):,} units), and each pool exactly its books"
+        f"{int(summary.minted['tokens']):,} units), and each pool, the perp venue and each carry "
+        "vault exactly its books"
     )
     return lines
 
@@ -96,7 +142,8 @@ def _leg_line(summary: Summary, leg: str, name: str) -> str:
 
 def closing(summary: Summary) -> RenderableType:
     """Table and lines."""
-    return Group(actor_table(summary), Text(), *(Text(each) for each in closing_lines(summary)))
+    lines = (Text(each) for each in closing_lines(summary))
+    return Group(actor_table(summary), vault_table(summary), Text(), *lines)
 
 
 def _total(group: list[Row], summary: Summary) -> list[str]:
@@ -136,6 +183,11 @@ def money(value: float | None) -> str:
 def percent(value: float | None, digits: int = 1) -> str:
     """12.5 %; nothing for None."""
     return "" if value is None else f"{value * 100:.{digits}f} %"
+
+
+def signed_percent(value: float) -> str:
+    """+12.5 %."""
+    return f"{value * 100:+.1f} %"
 
 
 def count(number: int, noun: str) -> str:

@@ -90,6 +90,28 @@ def test_token_lender__lends_tokens() -> None:
     assert actor("Foundation").decide(view(), Me(tokens=900)) == [act.Lend(900)]
 
 
+# -- vault holders --
+
+
+def test_vault_holder__puts_everything_in_on_the_first_day_and_stays() -> None:
+    holder = actor("Holder in keep")
+    assert holder.decide(view(progress=0.0), Me(tokens=900)) == [act.RequestDeposit(900)]
+    assert holder.decide(view(progress=1.0), Me(shares=900)) == []
+
+
+def test_vault_holder__comes_half_way() -> None:
+    newcomer = actor("Newcomer in keep")
+    assert newcomer.decide(view(progress=0.49), Me(tokens=900)) == []
+    assert newcomer.decide(view(progress=0.5), Me(tokens=900)) == [act.RequestDeposit(900)]
+
+
+def test_vault_holder__leaves_once() -> None:
+    leaver = actor("Leaver of neutral")
+    assert leaver.decide(view(progress=0.74), Me(shares=900)) == []
+    assert leaver.decide(view(progress=0.75), Me(shares=900)) == [act.RequestRedeem()]
+    assert leaver.decide(view(progress=0.76), Me(tokens=800)) == []
+
+
 # -- hedged holders --
 
 
@@ -290,6 +312,6 @@ def test_cast__everybody_has_a_name_a_role_and_a_rule() -> None:
     assert len({each.name for each in everybody}) == len(everybody)
     for each in everybody:
         assert each.role
-        assert each.leg in ("reverse", "forward")
+        assert each.leg in ("reverse", "forward", "vault")
         assert each.endowed_in
         assert each.rule

@@ -6,6 +6,7 @@ import gzip
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,13 +14,24 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from perpool.demo import cli
-from perpool.demo.books import Books, Holding, PoolBooks, faults
+from perpool.demo.books import Books, PoolBooks, faults
+from perpool.demo.carry_books import VaultBooks, VenueBooks
+from perpool.demo.holdings import Holding
 from perpool.demo.replay import DemoError, first_price, ltvs, price_of, timeline
 from perpool.demo.stage import EXCHANGE, market_config, reporter_keys
-from perpool.demo.summary import Leg, Row, Summary, worst_fall
-from perpool.demo.table import closing, closing_lines, count, money, percent
+from perpool.demo.summary import (
+    Compared,
+    Leg,
+    Nearest,
+    Row,
+    Summary,
+    VaultFigures,
+    worst_fall,
+)
+from perpool.demo.table import closing, closing_lines, count, money, percent, vault_cells
 from perpool.deployment import parse_config
 from perpool.history import DAY, HOUR, Candle, HistoryError, MarketHistory, Settlement, find_data
+from perpool.reference.presets import PRESETS
 
 START = 1_617_235_200
 PRICE_E36 = 2 * 10**24
@@ -99,8 +111,41 @@ def books(**changes: Any) -> Books:
         minted=(1_500, 100),
         found=(1_500, 100),
         share_sums={"reverse": (10**9, 4 * 10**8), "forward": (0, 0)},
+        mark_e36=PRICE_E36,
+        vaults={"Vault keep": VAULT},
+        perp_venue=venue_books(),
     )
     return replace(good, **changes)
+
+
+VAULT = VaultBooks(
+    has=Holding(usdt=0, tokens=0),
+    funding=0,
+    shares=700,
+    tips=1,
+    share_sum=700,
+    waiting=0,
+    at_vault=(0, 0),
+    apart=(0, 0),
+    worth=(7, 7),
+)
+
+
+def venue_books(**changes: int) -> VenueBooks:
+    """A short of 30 units, sold for 50 with a margin of 40, and a provider with 100."""
+    state = {
+        "liquidity": 100,
+        "insurance": 5,
+        "margins": 40,
+        "escrows": 0,
+        "credits": 3,
+        "short_size": 30,
+        "shares": 10**6,
+    }
+    position = SimpleNamespace(
+        size=-30, margin=40, entry_notional=50, funding=2, escrow=0, credit=3
+    )
+    return VenueBooks(148, SimpleNamespace(**state | changes), (position,), provider_shares=10**6)
 
 
 def test_faults__none() -> None:
@@ -118,6 +163,14 @@ def changed_pool(leg: str, **changes: int) -> dict[str, Any]:
     return {"pools": pools | {leg: replace(pools[leg], **changes)}}
 
 
+def changed_vault(**changes: Any) -> dict[str, Any]:
+    return {"vaults": {"Vault keep": replace(VAULT, **changes)}}
+
+
+def changed_venue(**changes: int) -> dict[str, Any]:
+    return {"perp_venue": venue_books(**changes)}
+
+
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
@@ -127,13 +180,24 @@ def changed_pool(leg: str, **changes: int) -> dict[str, Any]:
         (changed_pool("reverse", assets=991), "cash of the reverse pool"),
         (changed_pool("reverse", uncharged_fee=9), "cash of the reverse pool"),
         (changed_pool("reverse", lenders=991), "claims on the reverse pool"),
-        (changed_pool("reverse", lenders=984), "claims on the reverse pool: found 984, expected"),
+        (changed_pool("reverse", lenders=983), "claims on the reverse pool: found 983, expected"),
         (changed_pool("forward", cash=1), "cash of the forward pool"),
         (changed_pool("reverse", collateral=91), "collateral of the reverse pool"),
         (changed_pool("forward", collateral=1), "collateral of the forward pool"),
         (changed_pool("reverse", shares=1), "shares of the reverse pool"),
         (changed_pool("reverse", debt_shares=1), "debt shares of the reverse pool"),
         ({"share_sums": {"reverse": (10**9, 4 * 10**8), "forward": (1, 0)}}, "of the forward pool"),
+        (changed_vault(share_sum=699), "shares of Vault keep: found 699, expected 700"),
+        (changed_vault(at_vault=(1, 0)), "USDT and tokens that wait in Vault keep"),
+        (changed_vault(waiting=1), "USDT and tokens that wait in Vault keep"),
+        (changed_vault(apart=(0, 1)), "redemptions half done of Vault keep"),
+        (changed_vault(worth=(8, 7)), "what Vault keep is worth: found 8, expected 7"),
+        (changed_vault(has=Holding(usdt=0, tokens=0, collateral=1)), "collateral of the reverse"),
+        (changed_venue(insurance=6), "USDT of the perp venue: found 148, expected 149"),
+        (changed_venue(margins=41, liquidity=99), "margins at the perp venue"),
+        (changed_venue(credits=4, liquidity=99), "credits at the perp venue"),
+        (changed_venue(short_size=31), "shorts at the perp venue"),
+        (changed_venue(shares=1), "shares of the venue's provider"),
     ],
 )
 def test_faults__each_equation(changes: dict[str, Any], fault: str) -> None:
@@ -147,6 +211,27 @@ def test_faults__wallet_of_the_exchange() -> None:
     ]
 
 
+def test_faults__a_vault_without_a_price_is_not_compared() -> None:
+    assert faults(books(**changed_vault(worth=None)), (1_500, 100), 500) == []
+
+
+def test_venue__everything_is_somebodys() -> None:
+    """A short of 30 at a price of 2 has cost 60, for what was sold for 50."""
+    venue = venue_books()
+    mark = 2 * 10**36
+    assert venue.claims(mark) == [(40 + 2 + 50 - 60 + 3, 30)]
+    assert venue.of_provider(mark) == 148 - 5 - 35
+
+
+def test_holding__worth_at_another_price() -> None:
+    """A short of 40 tokens, of which a vault has half, gains 40 USDT where the price halves."""
+    holding = Holding(
+        usdt=100 * 10**6, tokens=0, perp_position=-20 * 10**18, vault_position=-20 * 10**18
+    )
+    assert holding.worth(PRICE_E36, PRICE_E36) == pytest.approx(50.0)
+    assert holding.worth(PRICE_E36 // 2, PRICE_E36) == pytest.approx(140.0)
+
+
 def test_holding__net() -> None:
     holding = Holding(
         usdt=1,
@@ -158,8 +243,10 @@ def test_holding__net() -> None:
         short_collateral=1_000,
         short_debt=7,
         perp_equity=5,
+        vault_usdt=-6,
+        vault_tokens=50,
     )
-    assert (holding.net_usdt, holding.net_tokens) == (716, 115)
+    assert (holding.net_usdt, holding.net_tokens) == (710, 165)
 
 
 # -- figures --
@@ -192,12 +279,20 @@ def summary(**changes: Any) -> Summary:
         end="2021-05-25",
         days=55.0,
         steps=186,
+        steps_for_vaults=21,
         hourly_day=None,
         settlements=165,
         gaps=[],
         price={"first": 1.0, "last": 2.0, "lowest": 1.0, "highest": 2.0, "worst_fall": -0.5},
         funding={"mean": 0.7},
         legs={"reverse": leg, "forward": replace(leg, bad_debt=0.0, liquidations=2)},
+        vaults=[VaultFigures("Vault keep", 9.0, 4.0, 1.0, 0.5, 3.0, 0.0, 12, 2, 0.0)],
+        compared=[
+            Compared("Vault keep", -0.05, 0.2, Nearest(0.412, None), ""),
+            Compared("Siloed", -0.3, 0.1, Nearest(0.01, 0.7), "short"),
+        ],
+        holder_usdt=0.3,
+        insurance=7.0,
         rows=rows,
         others=[Row("Flash liquidator", "liquidator", "", 0.0, 60.0, 60.0)],
         rounding={"usdt": 1, "tokens": 1},
@@ -225,6 +320,14 @@ def test_table__fits_a_terminal() -> None:
     assert "…" not in text
     for said in ("Treasury", "+10", "10.0 %", "perp", "-20", "Flash liquidator"):
         assert said in text
+
+
+def test_vault_cells__beside_others() -> None:
+    assert vault_cells(summary()) == [
+        ["Vault keep", "-5.0 %", "+20.0 %", "+9", "-3", "12", "41.2 %", ""],
+        ["Siloed", "-30.0 %", "+10.0 %", "+5", "", "", "closed", "70.0 %"],
+        ["Holder", "0.0 %", "+30.0 %", "", "", "", "", ""],
+    ]
 
 
 def test_closing_lines__say_what_was_lost() -> None:
@@ -259,6 +362,7 @@ def test_market_config__is_one_that_deploys() -> None:
     assert market.price.twap is not None
     # ten USDT worth of tokens, rounded up
     assert market.forward.min_debt == Decimal("8.403362")
+    assert {name: each.parameters for name, each in market.vaults.items()} == PRESETS
 
 
 def test_reporter_keys__by_seed() -> None:
