@@ -368,8 +368,13 @@ class CarryStrategy:
         short = self._reachable(held, target)
         need, borrowed = self._margin_needed(held, short), False
         if need > self.memory.cash:
-            borrowed = self._borrow(need - self.memory.cash)
-            if not borrowed:
+            missing = need - self.memory.cash
+            most = share_of_down(
+                value_down(held.collateral, held.price), self.parameters.ltv_ceiling
+            )
+            headroom = max(most - held.debt, 0)
+            borrowed = headroom > 0 and self._borrow(min(missing, headroom))
+            if not borrowed or missing > headroom:
                 short = self._reachable(held, min(short, self._affordable(held)))
                 need = self._margin_needed(held, short)
         need = min(need, self.memory.cash)

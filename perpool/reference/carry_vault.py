@@ -96,6 +96,8 @@ class VaultMemory:
     """Whose order is at the venue."""
     ordered: int = 0
     """Shares that it is for."""
+    requests_turn: bool = False
+    """What was due had to be ordered before a request was settled."""
     deposits: dict[str, DepositRequest] = field(default_factory=dict)
     redeems: dict[str, RedeemRequest] = field(default_factory=dict)
     claims: dict[str, Claims] = field(default_factory=dict)
@@ -368,11 +370,16 @@ class CarryVault:
         return idle
 
     def _rebalance_first(self, caller: str) -> bool:
-        """Where that is due, even if it fails. Whether no order is pending then either."""
+        """Where that is due and was not the last to order. Whether no order is pending then."""
+        if self.memory.requests_turn:
+            self.memory.requests_turn = False
+            return True
         if not self.world.attempt(self.strategy.rebalance):
             return True
         self._pay_tip(caller)
-        return self._sync()
+        idle = self._sync()
+        self.memory.requests_turn = not idle
+        return idle
 
     def _burn(self, controller: str, shares: int) -> None:
         """What the shares were for has been set apart."""

@@ -178,7 +178,8 @@ class Machine:
         after = self._seen = self.observe()
         self.compare(after, {caller, *(arg for arg in args if isinstance(arg, str))})
         self.check_books(after)
-        self.check_call(function, caller, args, before, after, value)
+        rebalanced = any(event.name == "Rebalanced" for event in events)
+        self.check_call(function, caller, args, before, after, rebalanced)
         return None
 
     def _events(self, receipt: Any) -> list[Event]:
@@ -296,18 +297,23 @@ class Machine:
         args: tuple[Any, ...],
         before: Seen,
         after: Seen,
-        value: Any,
+        rebalanced: bool,
     ) -> None:
-        """What one call may do, at a standing price and time."""
+        """What one call may do, at a standing price and time; settling does first what is due."""
         self.largest_total = max(self.largest_total, after.total)
         tips = after.shares[KEEPER]
         most = self.largest_total * self.parameters.tip_rate // WAD * (self.now - START) // YEAR
         require(tips <= most, "CAR-8", f"tips of {tips}, at most {most}")
         tipped = tips > before.shares[KEEPER]
-        require(not tipped or (function == "rebalance" and value), "CAR-8", "a tip for nothing")
+        require(not tipped or rebalanced, "CAR-8", "a tip for nothing")
         if before.pending:
             return
-        if function in {"settle_deposit", "settle_redeem", "requestDeposit", "request_redeem"}:
+        if not rebalanced and function in {
+            "settle_deposit",
+            "settle_redeem",
+            "requestDeposit",
+            "request_redeem",
+        }:
             self._check_stayers(function, before, after)
         if function == "rebalance":
             self._check_rebalance(before, after)
@@ -345,6 +351,9 @@ class Machine:
         )
         value = value_down(after.holdings[3], price)
         ceiling = value * self.parameters.ltv_ceiling // WAD
+        if value_up(swapped, price) + DUST >= self.strategy.memory.max_trade:
+            # one trade did not go as far as was planned
+            ceiling = value * self.stage.legs[0].stressed_ltv // WAD
         # what the plan did not know of when it was made
         costs = value_up(cost, price)
         require(

@@ -4,7 +4,8 @@
 @title How a carry vault moves its short
 @license AGPL-3.0-only
 @notice Size and margin in one order: as far as one trade and the venue's room go, with the margin that the short has to have
-        then. What is missing of it is borrowed; where that cannot be had the short is made as small as its margin allows.
+        then. What is missing of it is borrowed, up to the ceiling; where that is not enough the short is made as small as its
+        margin allows.
 """
 from contracts.modules import wad_math
 from contracts.modules.carry import book
@@ -34,8 +35,10 @@ def _adjust(target_short: uint256) -> (bool, bool):
     need: int256 = self._margin_needed(held, short, equity)
     borrowed: bool = False
     if need > convert(book.cash, int256):
-        borrowed = pools._borrow(convert(need, uint256) - book.cash)
-        if not borrowed:
+        missing: uint256 = convert(need, uint256) - book.cash
+        headroom: uint256 = self._headroom(held)
+        borrowed = headroom > 0 and pools._borrow(min(missing, headroom))
+        if not borrowed or missing > headroom:
             short = min(short, self._affordable(held, equity))
             short = self._reachable(held.short, short, held.price)
             need = self._margin_needed(held, short, equity)
@@ -81,6 +84,18 @@ def _margin_needed(held: book.Book, short: uint256, equity: int256) -> int256:
         targets._value_up(traded, held.price), staticcall terms.VENUE.fee()
     )
     return convert(margin + fee, int256) - equity
+
+
+@internal
+@view
+def _headroom(held: book.Book) -> uint256:
+    """
+    @notice USDT that may be borrowed below the ceiling.
+    """
+    most: uint256 = wad_math._share_of_down(
+        targets._value_down(held.collateral, held.price), terms.PARAMETERS.ltv_ceiling
+    )
+    return most - min(most, held.debt)
 
 
 @internal

@@ -5,7 +5,7 @@
 @license AGPL-3.0-only
 @notice By anyone, at a price observed after the request. What comes of it waits for its controller to claim.
 @dev What is due is done first. Else somebody could keep a venue that takes its time busy with the orders of small requests, one
-     after the other, and the strategy from ever moving.
+     after the other, and the strategy from ever moving. At such a venue they take turns, so that neither waits for ever.
      Shares are burnt at the moment the strategy sets their part apart, so that they and what they are for leave together.
 """
 from interfaces import ICarryVault
@@ -34,6 +34,8 @@ struct Part:
 parts: HashMap[address, Part]
 # of `requests.ordering`, what its order is for
 ordered: uint256
+# what was due had to be ordered before a request was settled
+is_requests_turn: bool
 
 
 @internal
@@ -55,9 +57,12 @@ def _sync() -> bool:
 @internal
 def _rebalance_first() -> bool:
     """
-    @notice Where that is due. It may fail without being in the way.
+    @notice Where that is due and had not been the last to order. It may fail without being in the way.
     @return Whether no order is pending then either.
     """
+    if self.is_requests_turn:
+        self.is_requests_turn = False
+        return True
     success: bool = False
     answer: Bytes[32] = b""
     success, answer = raw_call(
@@ -66,7 +71,8 @@ def _rebalance_first() -> bool:
     if not success or convert(answer, uint256) == 0:
         return True
     tips._pay()
-    return self._sync()
+    self.is_requests_turn = not self._sync()
+    return not self.is_requests_turn
 
 
 @internal
