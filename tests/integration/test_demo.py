@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from perpool.anvil import Anvil
 from perpool.demo import cli
+from perpool.demo.replay import Replay, first_price
+from perpool.demo.stage import set_stage
 from perpool.history import (
     HOUR,
     Candle,
@@ -91,6 +94,7 @@ def test_demo__money_is_conserved(played: tuple[Path, Path, str]) -> None:
     summary = summary_of(played[1])
     # every step, and once before the first
     assert summary["checks"] == summary["steps"] + 1
+    assert summary["steps_for_vaults"] > 0
     # what is with nobody is roundings, in favour of pools, of a unit or so a transaction
     assert 0 <= summary["rounding"]["usdt"] < summary["transactions"]
     assert 0 <= summary["rounding"]["tokens"] < summary["transactions"]
@@ -98,7 +102,7 @@ def test_demo__money_is_conserved(played: tuple[Path, Path, str]) -> None:
     results = sum(row["result"] for row in summary["rows"] + summary["others"])
     legs = summary["legs"]
     reserves = legs["reverse"]["reserve"] + legs["forward"]["reserve"] * summary["price"]["last"]
-    assert results + reserves == pytest.approx(0, abs=0.01)
+    assert results + reserves + summary["insurance"] == pytest.approx(0, abs=0.01)
 
 
 def test_demo__interest_is_what_lenders_and_reserve_got(played: tuple[Path, Path, str]) -> None:
@@ -109,10 +113,86 @@ def test_demo__interest_is_what_lenders_and_reserve_got(played: tuple[Path, Path
     ):
         figures = summary["legs"][leg]
         earned = sum(row["interest"] for row in summary["rows"] if row["role"] == role) / price
+        if leg == "forward":
+            earned += sum(each["interest_earned"] for each in summary["vaults"]) / price
         lost = figures["bad_debt_from_lenders"]
         assert earned + lost == pytest.approx(0.9 * figures["interest"], rel=1e-3)
         kept = figures["reserve"] + figures["bad_debt_from_reserve"]
         assert kept == pytest.approx(0.1 * figures["interest"], rel=1e-3)
+
+
+def test_demo__vaults_carry_beside_others(played: tuple[Path, Path, str]) -> None:
+    summary, printed = summary_of(played[1]), played[2]
+    compared = {each["name"]: each for each in summary["compared"]}
+    assert list(compared) == ["Vault keep", "Vault neutral", "Siloed at 40 %", "Siloed at 58 %"]
+    assert all(f"\n {name} " in printed for name in compared)
+    for vault in summary["vaults"]:
+        # it hedged, was called for it, and neither leg came to harm
+        assert vault["calls"] > 2
+        assert vault["funding"] != 0
+        assert vault["venue_fees"] > 0
+        assert vault["interest_paid"] > 0
+        nearest = compared[vault["name"]]["nearest"]
+        assert compared[vault["name"]]["lost_leg"] == ""
+        assert nearest["least_margin"] > 0.05
+        assert nearest["highest_ltv"] < 0.8
+    assert summary["holder_usdt"] == pytest.approx(
+        summary["price"]["last"] / summary["price"]["first"] - 1
+    )
+    # what holders had on the way in and out cost them little, and the caller's tips are theirs
+    rows = {row["name"]: row for row in summary["rows"] + summary["others"]}
+    assert abs(rows["Newcomer in keep"]["result"]) < 0.1 * rows["Newcomer in keep"]["started"]
+    assert rows["Rebalancer"]["ended"] > 0
+    assert 0 < summary["vaults"][0]["tips"] < 0.001
+
+
+def test_demo__requests_are_settled(history: MarketHistory, tmp_path: Path) -> None:
+    """After three quarters of the time the leaver has tokens again, and no more shares."""
+    with Anvil(timestamp=history.settlements[0].time - cli.HEAD_START) as anvil:
+        stage = set_stage(anvil, history.symbol, first_price(history))
+        replay = Replay(stage, history, seed=1, hourly_day=None)
+        replay.prepare()
+        for _ in replay.run():
+            pass
+    books = replay.results.end
+    assert books is not None
+    leaver, newcomer = books.holdings["Leaver of neutral"], books.holdings["Newcomer in keep"]
+    assert (leaver.shares, leaver.asked_shares, leaver.vault_tokens) == (0, 0, 0)
+    assert leaver.tokens > 0
+    assert newcomer.shares > 0
+    assert (newcomer.tokens, newcomer.asked_tokens) == (0, 0)
+    # every hour was looked at once
+    times = [hour.time for hour in replay.results.hours]
+    assert times == list(range(times[0], times[-1] + 1, HOUR))
+    # with steps of eight hours, margins were kept by the hours between
+    steps = len(replay.steps)
+    assert replay.results.steps == steps + replay.results.steps_for_vaults
+    assert len(replay.results.records) == replay.results.steps
+
+
+def test_demo__a_jump_liquidates_the_vaults_shorts(tmp_path: Path) -> None:
+    """By 47 % within an hour, which no call comes in time for."""
+    prices = [Decimal("1.2")] * 20 + [Decimal("1.764")] * 13
+    run(tmp_path / "out", "--data", str(write_folder(market(prices), tmp_path / "data")))
+    summary = summary_of(tmp_path / "out")
+    vaults = [each for each in summary["compared"] if each["name"].startswith("Vault")]
+    assert [each["lost_leg"] for each in vaults] == ["short", "short"]
+    assert all(each["nearest"]["least_margin"] < 0.05 for each in vaults)
+    assert summary["checks"] == summary["steps"] + 1
+    liquidator = next(row for row in summary["others"] if row["name"] == "Flash liquidator")
+    assert liquidator["result"] > 0
+
+
+def market(prices: list[Decimal]) -> MarketHistory:
+    """Hourly prices with high funding."""
+    start = parse_time("2021-04-01")
+    hours = range(0, len(prices), 8)
+    return MarketHistory(
+        "ADA",
+        tuple(Settlement(start + hour * HOUR, Decimal("0.001"), 8) for hour in hours),
+        tuple(Candle(start + (hour - 1) * HOUR, *[p] * 4) for hour, p in enumerate(prices)),
+        "here",
+    )
 
 
 def test_demo__crash_liquidates_and_the_feed_follows(
@@ -159,6 +239,8 @@ def test_demo__report_needs_nothing_else(played: tuple[Path, Path, str]) -> None
         "Utilisation",
         "The weakest positions",
         "Short exposure",
+        "Vaults",
+        "Vaults in figures",
         "Who earned what",
         "The rules",
         "Money is conserved",
