@@ -29,7 +29,7 @@ OVERDUE = 1_800
 NEAR = Decimal("0.05")
 """A loan or a short that is this near to its liquidation is in danger."""
 FIRST_REST, LONGEST_REST = 60, 960
-"""Seconds that a task is left alone after it was sent and failed; doubled each time."""
+"""Seconds that a task is left alone after it failed, doubled each time of a request."""
 
 
 class Work(Enum):
@@ -210,6 +210,11 @@ def due_since(stand: Stand, before: int | None, now: int) -> int | None:
     return None
 
 
-def rest_after(before: int | None) -> int:
-    """Seconds to leave a task alone that has failed again, `before` those of the last time."""
-    return FIRST_REST if before is None else min(2 * before, LONGEST_REST)
+def rest_after(work: Work, before: int | None) -> int:
+    """Seconds to leave a task alone that has failed, `before` those of the last time.
+
+    A vault's safety does not wait for longer each time: the budget is what holds its cost.
+    """
+    if work.is_safety or before is None:
+        return FIRST_REST
+    return min(2 * before, LONGEST_REST)

@@ -43,13 +43,15 @@ from perpool.keeper.rebalancer.decide import (
 from perpool.keeper.rebalancer.requests import RequestFollower
 from perpool.keeper.rebalancer.vaults import call_of, parcel_of, stands_of, traces_of
 from perpool.keeper.transactions.fees import MAX_GAS, gas_limit
-from perpool.keeper.transactions.journal import Journal, Parcel
+from perpool.keeper.transactions.journal import Journal, Parcel, Transaction
 
 DAY = 86_400
 EXPIRY = 300
 """Seconds after which a call that was not sent is decided anew."""
 TRIALS = 24
 """Requests that one tick tries, those that were not tried for longest first."""
+FEW = 64
+"""Transactions that are looked at first for what was spent."""
 _FAILED = ("reverted", "refused", "unmet")
 
 
@@ -103,13 +105,20 @@ class Spending:
         """Wei of what was planned in the last 24 hours. What has no receipt yet counts as what it
         offers."""
         spent = 0
-        for each in self.journal.recent(1_000):
-            if each.planned_at <= now - DAY:
-                break
+        for each in self._since(now - DAY):
             if each.attempts and each.state != "abandoned":
                 offered = (each.gas or 0) * each.attempts[-1].fees.max_fee
                 spent += self._cost(each.mined.hash, offered) if each.mined else offered
         return spent
+
+    def _since(self, time: int) -> list[Transaction]:
+        """What was planned after a time."""
+        count = FEW
+        recent = self.journal.recent(count)
+        while len(recent) == count and recent[-1].planned_at > time:
+            count *= 4
+            recent = self.journal.recent(count)
+        return [each for each in recent if each.planned_at > time]
 
     def _cost(self, transaction_hash: str, offered: int) -> int:
         if transaction_hash not in self._costs:
@@ -298,7 +307,7 @@ class RebalancerRole:
 
     def _rest(self, task: Task, reason: str, now: int) -> None:
         before = self._rests.get(_key(task))
-        seconds = rest_after(before[0] if before else None)
+        seconds = rest_after(task.work, before[0] if before else None)
         self._rests[_key(task)] = (seconds, now + seconds)
         self.log.warning(
             "left alone",

@@ -200,9 +200,13 @@ def test_due_since__its_own_order_does_not_end_it() -> None:
     assert due_since(WELL, 10, 40) is None
 
 
-def test_rest__longer_each_time() -> None:
-    rests = [rest_after(None)]
+def test_rest__longer_each_time_for_requests() -> None:
+    rests = [rest_after(Work.DEPOSIT, None)]
     while rests[-1] < LONGEST_REST:
-        rests.append(rest_after(rests[-1]))
+        rests.append(rest_after(Work.DEPOSIT, rests[-1]))
     assert rests == [FIRST_REST * 2**n for n in range(len(rests))]
-    assert rest_after(LONGEST_REST) == LONGEST_REST
+    assert rest_after(Work.REDEEM, LONGEST_REST) == LONGEST_REST
+
+
+def test_rest__never_long_where_a_vault_may_come_to_harm() -> None:
+    assert rest_after(Work.REBALANCE, FIRST_REST) == rest_after(Work.ORDER, None) == FIRST_REST

@@ -19,7 +19,7 @@ from perpool.keeper.chain.nodes import Head
 from perpool.keeper.operation.metrics import Health, Metrics
 from perpool.keeper.rebalancer.decide import FIRST_REST, OVERDUE, Budget, Task, Vault, Work
 from perpool.keeper.rebalancer.requests import RequestFollower
-from perpool.keeper.rebalancer.role import TRIALS, RebalancerRole, Spending
+from perpool.keeper.rebalancer.role import FEW, TRIALS, RebalancerRole, Spending
 from perpool.keeper.rebalancer.vaults import (
     parcel_of,
     read_back,
@@ -297,20 +297,30 @@ def test_tick__of_many_requests_all_are_tried_in_the_end(scene: Scene) -> None:
         assert len({each.data for each in scene.nodes.tried}) == ticks * TRIALS
 
 
-def test_tick__what_failed_rests_longer_each_time(scene: Scene) -> None:
+def test_tick__what_failed_rests(scene: Scene) -> None:
     scene.nodes.set(ADA.strategy, "is_due", True)
     scene.lane.outcome = "reverted"
     assert scene.done() == [("rebalance", ADA.address)]
-    # told twice, at once and in the next tick's first step
     scene.lane.outcome = "sent"
     assert scene.done(NOW + FIRST_REST - 1) == []
     scene.lane.outcome = "unmet"
     scene.lane.offers.clear()
     assert scene.done(NOW + FIRST_REST) == [("rebalance", ADA.address)]
     scene.lane.outcome = "sent"
-    assert scene.done(NOW + 3 * FIRST_REST - 1) == []
-    assert scene.done(NOW + 3 * FIRST_REST) == [("rebalance", ADA.address)]
+    assert scene.done(NOW + 2 * FIRST_REST) == [("rebalance", ADA.address)]
     assert figure(scene.role.metrics, "rebalances", outcome="failed") == 2
+
+
+def test_tick__a_request_that_failed_rests_longer_each_time(scene: Scene) -> None:
+    scene.nodes.request(ADA)
+    for rest in (FIRST_REST, 2 * FIRST_REST, 4 * FIRST_REST):
+        start = NOW + 2 * rest
+        scene.lane.outcome = "reverted"
+        scene.lane.offers.clear()
+        assert [kind for kind, _ in scene.done(start)] == ["deposit"]
+        scene.lane.outcome = "sent"
+        assert scene.done(start + rest - 1) == []
+    assert figure(scene.role.metrics, "settlements", work="deposit", outcome="failed") == 3
 
 
 def test_tick__dry_run(nodes: Nodes, logs: list[Any]) -> None:
@@ -378,13 +388,21 @@ def test_spending__by_receipts_and_by_what_is_offered() -> None:
         transaction("abandoned", planned_at=NOW - 20),
         transaction("done", planned_at=NOW - 86_400, hash_="yesterday's"),
     ]
-    journal: Any = SimpleNamespace(recent=lambda count: recent)
+    journal: Any = SimpleNamespace(recent=lambda count: recent[:count])
     nodes: Any = SimpleNamespace(receipt=receipt)
     spending = Spending(nodes, journal)
     assert spending.last_day(NOW) == 7_000 + 2_000 + 7_000
     # of what is known nobody is asked again
     assert spending.last_day(NOW) == 16_000
     assert asked == ["there", "pruned", "pruned"]
+
+
+def test_spending__of_a_day_with_many_transactions() -> None:
+    recent = [transaction("sent", planned_at=NOW - number) for number in range(5 * FEW)]
+    old = [transaction("sent", planned_at=NOW - 86_400 - number) for number in range(5 * FEW)]
+    journal: Any = SimpleNamespace(recent=lambda count: (recent + old)[:count])
+    nodes: Any = SimpleNamespace()
+    assert Spending(nodes, journal).last_day(NOW) == 5 * FEW * 7_000
 
 
 # -- what is told --
