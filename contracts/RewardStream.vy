@@ -5,12 +5,12 @@
 @license AGPL-3.0-only
 @author Perpool
 @notice The hook of pools and vaults. A programme pays one token to one side of one source, linearly over time, by weight: what
-        its accounts had in shares when they were last heard of. Two words are written where shares change, one of the
-        programme and one of the account; claiming asks nobody.
+        its accounts had in shares when they were last heard of. Two words are read and written where shares change, one of
+        the programme and one of the account, and nobody is asked; claiming asks nobody either.
 
 @dev ASSUMPTIONS
-     - Sources are the owner's choice. They tell every change after it is made, and their `balanceOf`, `debt_shares_of`
-       and `hook` can be read while they do. What they hold of their own shares, a pool's reserve, earns nothing.
+     - Sources are the owner's choice. They tell every change after it is made, in the order in which they make them, and
+       nothing of what they hold of their own shares, a pool's reserve, which earns nothing.
      - Who has not been heard of has no weight: accounts that were there before the hook was attached are made known by
        `sync`, which anyone may call. All weights are counted here alone, so whatever a source does not tell, or tells
        wrong, a programme's accounts never earn more than was streamed to it, and one programme's tokens are never another's.
@@ -19,7 +19,7 @@
 
      LIVENESS
      `on_change` holds no lock: a token that is being claimed may call its way into a pool, whose change must be heard. It
-     takes less than the gas that a pool gives for any account in three programmes. Claims cannot be paused; nobody but
+     takes less than the gas that a pool gives for any account in three programmes of a side. Claims cannot be paused; nobody but
      the account decides over what it has earned.
 
      ROLES
@@ -49,7 +49,7 @@ interface Source:
     def hook() -> address: view
 
 
-# A new account in all of them takes less than the 100,000 gas that pools give to a hook.
+# For each side of a source. A new account in all of them takes less than the 100,000 gas that pools give to a hook.
 MAX_PROGRAMMES: constant(uint256) = 3
 MIN_DURATION: constant(uint256) = 3_600
 MAX_DURATION: constant(uint256) = 4 * 365 * 86_400
@@ -70,7 +70,7 @@ struct Terms:
     spare: uint256  # 1e-18 of a token: not streamed, because it lasts for less than a second
 
 
-# by id, which is the source's address << 2 | its number there
+# by id, which is the source's address << 4 | side << 2 | its number there
 programmes: HashMap[uint256, uint256]
 accounts: HashMap[uint256, HashMap[address, uint256]]
 terms: HashMap[uint256, Terms]
@@ -90,14 +90,36 @@ def __init__(factory: address, operators: address):
 
 @external
 @reentrant
-def on_change(account: address, old_shares: uint256, old_debt_shares: uint256):
+def on_change(account: address, side: IHook.Side, shares: uint256):
     """
-    @notice Of a source, see IHook. What it was before is known here; of a caller without programmes nothing is.
+    @notice Of a source, see IHook. Of a caller without programmes nothing is noted.
     """
-    self._hear(msg.sender, account, True)
+    # `_first_id`, whose call every operation of a source would pay
+    id: uint256 = (convert(msg.sender, uint256) << 4) | (convert(side, uint256) << 2)
+    for _: uint256 in range(MAX_PROGRAMMES):
+        if not self._hear(id, account, shares):
+            return
+        # an address << 4 and four bits
+        id = unsafe_add(id, 1)
 
 
 # --- accounts
+
+
+@external
+def sync(source: address, accounts: DynArray[address, 64]):
+    """
+    @notice By anyone: takes note of what the accounts have now. While the source does not tell here no weight grows, since
+            nobody would hear of it shrinking.
+    """
+    attached: bool = staticcall Source(source).hook() == self
+    for side: IHook.Side in [IHook.Side.HOLDERS, IHook.Side.BORROWERS]:
+        ids: DynArray[uint256, 3] = self._ids(source, side)
+        for id: uint256 in ids:
+            for account: address in accounts:
+                # a source does not tell of itself
+                if account != source:
+                    self._ask(id, account, source, side, attached)
 
 
 @external
@@ -115,17 +137,6 @@ def claim(ids: DynArray[uint256, 16], account: address, receiver: address) -> Dy
     for id: uint256 in ids:
         amounts.append(self._claim(id, account, receiver))
     return amounts
-
-
-@external
-def sync(source: address, accounts: DynArray[address, 64]):
-    """
-    @notice By anyone: takes note of what the accounts have now. While the source does not tell here no weight grows, since
-            nobody would hear of it shrinking.
-    """
-    attached: bool = staticcall Source(source).hook() == self
-    for account: address in accounts:
-        self._hear(source, account, attached)
 
 
 # --- the project
@@ -153,7 +164,7 @@ def stream(id: uint256, amount: uint256, duration: uint256) -> uint256:
     total: uint256 = self._to_wad(arrived, whole) + self._unstreamed(id, word)
     word = words._with_stream(word, total, duration)
     rate: uint256 = words._rate(word)
-    ends_at: uint256 = words._ends_at(word)
+    ends_at: uint256 = block.timestamp + words._left(word)
     assert rate > 0, errors.RATE_TOO_LOW
     self.programmes[id] = word
     self.terms[id].held = held
@@ -185,9 +196,7 @@ def stop(id: uint256, receiver: address) -> uint256:
 
 
 @external
-def add_programme(
-    source: address, side: IRewardStream.Side, token: address, project: address
-) -> uint256:
+def add_programme(source: address, side: IHook.Side, token: address, project: address) -> uint256:
     """
     @param source Has `decimals` and what is counted of accounts: `balanceOf`, or `debt_shares_of` for borrowers.
     @param project Who alone may fund it and take back what has not been streamed.
@@ -195,26 +204,21 @@ def add_programme(
     """
     assert msg.sender == staticcall IPoolFactory(FACTORY).owner(), errors.NOT_OWNER
     assert project != empty(address), errors.NO_ADDRESS
-    of_borrowers: bool = side == IRewardStream.Side.BORROWERS
-    assert of_borrowers or side == IRewardStream.Side.HOLDERS, errors.BAD_SIDE
+    assert side == IHook.Side.HOLDERS or side == IHook.Side.BORROWERS, errors.BAD_SIDE
     # whether it can be asked
-    self._shares(source, source, of_borrowers)
+    self._shares(source, source, side)
     share_decimals: uint256 = convert(staticcall Source(source).decimals(), uint256)
     token_decimals: uint256 = convert(staticcall Source(token).decimals(), uint256)
     assert max(share_decimals, token_decimals) <= MAX_DECIMALS, errors.BAD_DECIMALS
 
-    first: uint256 = convert(source, uint256) << 2
-    id: uint256 = first
-    for _: uint256 in range(MAX_PROGRAMMES):
-        if self.programmes[id] == 0:
-            break
-        id += 1
-    assert id < first + MAX_PROGRAMMES, errors.TOO_MANY_PROGRAMMES
-    if id > first:
+    count: uint256 = len(self._ids(source, side))
+    assert count < MAX_PROGRAMMES, errors.TOO_MANY_PROGRAMMES
+    id: uint256 = self._first_id(source, side) + count
+    if count > 0:
         self.programmes[id - 1] |= words.MORE
 
     exponent: uint256 = self._unit_exponent(share_decimals)
-    self.programmes[id] = words._first(exponent, of_borrowers, block.timestamp)
+    self.programmes[id] = words._first(exponent, block.timestamp)
     self.terms[id] = Terms(
         token=token, project=project, whole=10**token_decimals, held=0, spare=0
     )
@@ -255,20 +259,18 @@ def programme(id: uint256) -> IRewardStream.Programme:
     @notice As of now.
     """
     word: uint256 = words._advance(self.programmes[id], block.timestamp)
-    side: IRewardStream.Side = IRewardStream.Side.HOLDERS
-    if word & words.BORROWERS != 0:
-        side = IRewardStream.Side.BORROWERS
+    left: uint256 = words._left(word)
     terms: Terms = self.terms[id]
     return IRewardStream.Programme(
-        source=convert(id >> 2, address),
-        side=side,
+        source=convert(id >> 4, address),
+        side=convert((id >> 2) & 3, IHook.Side),
         token=terms.token,
         project=terms.project,
         unit=1 << words._unit_exponent(word),
         weight=words._weight(word),
-        rate=words._rate(word),
+        rate=words._rate(word) if left > 0 else 0,
         updated_at=words._updated_at(word),
-        ends_at=words._ends_at(word),
+        ends_at=words._updated_at(word) + left,
         unstreamed=self._to_units(self._unstreamed(id, word), terms.whole),
         held=terms.held,
     )
@@ -277,17 +279,15 @@ def programme(id: uint256) -> IRewardStream.Programme:
 @external
 @view
 @reentrant
-def programmes_of(source: address) -> DynArray[uint256, 3]:
+def programmes_of(source: address) -> DynArray[uint256, 6]:
     """
-    @notice Their ids.
+    @notice Their ids, holders' first.
     """
-    found: DynArray[uint256, 3] = []
-    id: uint256 = convert(source, uint256) << 2
-    for _: uint256 in range(MAX_PROGRAMMES):
-        if self.programmes[id] == 0:
-            break
-        found.append(id)
-        id += 1
+    found: DynArray[uint256, 6] = []
+    for side: IHook.Side in [IHook.Side.HOLDERS, IHook.Side.BORROWERS]:
+        ids: DynArray[uint256, 3] = self._ids(source, side)
+        for id: uint256 in ids:
+            found.append(id)
     return found
 
 
@@ -295,33 +295,56 @@ def programmes_of(source: address) -> DynArray[uint256, 3]:
 
 
 @internal
-def _hear(source: address, account: address, may_grow: bool):
+def _hear(id: uint256, account: address, shares: uint256) -> bool:
     """
-    @notice Brings the account's weights to what it has now, in all programmes of the source.
+    @notice Brings the account's weight to what it has now.
+    @return Whether there is a next programme.
     """
-    if account == source or account == self:
-        return
-    id: uint256 = convert(source, uint256) << 2
+    programme: uint256 = self.programmes[id]
+    if programme == 0:
+        return False
+    word: uint256 = self.accounts[id][account]
+    old: uint256 = word & words.MAX_WEIGHT
+    weight: uint256 = shares >> words._unit_exponent(programme)
+    if weight != old and account != self:
+        programme = words._advance(programme, block.timestamp)
+        # the account's weight is part of all; what there is no room for does not count
+        room: uint256 = unsafe_add(~programme & words.MAX_WEIGHT, old)
+        if weight > room:
+            weight = room
+        # the lowest bits of both words, and they have room
+        gained: uint256 = unsafe_sub(weight, old)
+        self.accounts[id][account] = unsafe_add(words._settle(word, programme), gained)
+        self.programmes[id] = unsafe_add(programme, gained)
+    return programme & words.MORE != 0
+
+
+@internal
+def _ask(id: uint256, account: address, source: address, side: IHook.Side, may_grow: bool):
+    shares: uint256 = self._shares(source, account, side)
+    if not may_grow:
+        heard: uint256 = words._weight(self.accounts[id][account])
+        shares = min(shares, heard << words._unit_exponent(self.programmes[id]))
+    self._hear(id, account, shares)
+
+
+@internal
+@pure
+def _first_id(source: address, side: IHook.Side) -> uint256:
+    return (convert(source, uint256) << 4) | (convert(side, uint256) << 2)
+
+
+@internal
+@view
+def _ids(source: address, side: IHook.Side) -> DynArray[uint256, 3]:
+    found: DynArray[uint256, 3] = []
+    id: uint256 = self._first_id(source, side)
     for _: uint256 in range(MAX_PROGRAMMES):
-        word: uint256 = self.programmes[id]
-        if word == 0:
-            return
-        shares: uint256 = self._shares(source, account, word & words.BORROWERS != 0)
-        weight: uint256 = shares >> words._unit_exponent(word)
-        held: uint256 = self.accounts[id][account]
-        old: uint256 = held & words.MAX_WEIGHT
-        if weight < old or (weight > old and may_grow):
-            advanced: uint256 = words._advance(word, block.timestamp)
-            # the account's weight is part of all; what there is no room for does not count
-            others: uint256 = unsafe_sub(advanced & words.MAX_WEIGHT, old)
-            weight = min(weight, unsafe_sub(words.MAX_WEIGHT, others))
-            self.accounts[id][account] = words._settle(held, words._index(advanced), weight)
-            # the lowest bits of the word, and they have room
-            self.programmes[id] = unsafe_add(unsafe_sub(advanced, old), weight)
-        if word & words.MORE == 0:
-            return
-        # an address << 2 and at most 3
-        id = unsafe_add(id, 1)
+        if self.programmes[id] == 0:
+            break
+        found.append(id)
+        id += 1
+    return found
 
 
 @internal
@@ -351,7 +374,7 @@ def _settled(id: uint256, account: address) -> uint256:
     """
     advanced: uint256 = words._advance(self.programmes[id], block.timestamp)
     held: uint256 = self.accounts[id][account]
-    return words._settle(held, words._index(advanced), words._weight(held))
+    return words._settle(held, advanced)
 
 
 @internal
@@ -362,8 +385,8 @@ def _unstreamed(id: uint256, word: uint256) -> uint256:
 
 @internal
 @view
-def _shares(source: address, account: address, of_borrowers: bool) -> uint256:
-    if of_borrowers:
+def _shares(source: address, account: address, side: IHook.Side) -> uint256:
+    if side == IHook.Side.BORROWERS:
         return staticcall Source(source).debt_shares_of(account)
     return staticcall Source(source).balanceOf(account)
 

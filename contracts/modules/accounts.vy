@@ -3,12 +3,12 @@
 @title Accounts of a pool
 @license AGPL-3.0-only
 @notice Two words an account: its lending shares, and its position with the debt shares in the high half. Whoever
-        changes either tells the hook afterwards what they were before.
+        changes either tells the hook afterwards what it is now.
 @dev LIVENESS. The hook gets a fixed amount of gas, which the call must have; whether it fails or not changes nothing.
 """
+from interfaces import IHook
 from interfaces import IPool
 from contracts.modules import errors
-from contracts.modules import packing
 
 # Enough for several reward streams. The call must hold 64/63 of it, so that nobody starves the hook on purpose.
 HOOK_GAS: constant(uint256) = 100_000
@@ -26,30 +26,16 @@ def _debt_shares(account: address) -> uint256:
 
 
 @internal
-def _shares_changed(account: address, old_shares: uint256):
+def _tell(account: address, side: IHook.Side, shares: uint256):
     """
     @notice Where there is a hook; after the change is stored, and before a token goes out.
     """
-    self._call_hook(account, old_shares, self._debt_shares(account))
-
-
-@internal
-def _debt_changed(flags: uint256, account: address, old_debt_shares: uint256):
-    if flags & packing.HOOK_FLAG != 0:
-        self._call_hook(account, self.shares_of[account], old_debt_shares)
-
-
-@internal
-def _call_hook(account: address, old_shares: uint256, old_debt_shares: uint256):
     if msg.gas < HOOK_GAS_NEEDED:
         errors._insufficient_gas()
     success: bool = raw_call(
         self.hook,
         abi_encode(
-            account,
-            old_shares,
-            old_debt_shares,
-            method_id=method_id("on_change(address,uint256,uint256)"),
+            account, side, shares, method_id=method_id("on_change(address,uint256,uint256)")
         ),
         gas=HOOK_GAS,
         revert_on_failure=False,

@@ -4,8 +4,8 @@
 @license AGPL-3.0-only
 @author Perpool
 @notice Where bits are placed and taken, and what time does to them. Lowest bits first:
-            programme  weight 72 | index 88 | updated_at 32 | ends_at 32 | rate 16 << 7 | exponent of the unit 7 | side 1 | more 1
-            account    weight 72 | index 88 | earned 96
+            programme  weight 72 | updated_at 32 | left 32 | rate 16 << 7 | exponent of the unit 7 | more 1 | 0 | index 88
+            account    weight 72 | earned 96 | index 88
         Rewards are counted in 1e-18 of a whole token, weights in units of shares. The index is what a weight of 1 has earned
         since the start, in 2**-16 of that, modulo 2**88: an account earns by the difference to the index it was last seen at.
 @dev ROUNDING. All down, so that no more is earned than streamed: a step of the index leaves less than 2**-16 for each
@@ -16,23 +16,19 @@ MAX_WEIGHT: constant(uint256) = 2**72 - 1
 MAX_INDEX: constant(uint256) = 2**88 - 1
 MAX_TIME: constant(uint256) = 2**32 - 1
 MAX_EARNED: constant(uint256) = 2**96 - 1
-# what never changes but for `more`
-FACTS: constant(uint256) = (2**9 - 1) << 247
-BORROWERS: constant(uint256) = 1 << 254
-# whether the source has a next programme
-MORE: constant(uint256) = 1 << 255
+# seconds left, and rate
+STREAM: constant(uint256) = (2**55 - 1) << 104
+# whether its side of the source has a next programme
+MORE: constant(uint256) = 1 << 166
 
 
 @internal
 @pure
-def _first(unit_exponent: uint256, of_borrowers: bool, now: uint256) -> uint256:
+def _first(unit_exponent: uint256, now: uint256) -> uint256:
     """
     @notice A programme that nobody has funded yet. Its word is not 0.
     """
-    word: uint256 = (now << 160) | (now << 192) | (unit_exponent << 247)
-    if of_borrowers:
-        word |= BORROWERS
-    return word
+    return (now << 72) | (unit_exponent << 159)
 
 
 # --- what is in a word
@@ -46,26 +42,23 @@ def _weight(word: uint256) -> uint256:
 
 @internal
 @pure
-def _index(word: uint256) -> uint256:
-    return (word >> 72) & MAX_INDEX
-
-
-@internal
-@pure
 def _earned(account: uint256) -> uint256:
-    return account >> 160
+    return (account >> 72) & MAX_EARNED
 
 
 @internal
 @pure
 def _updated_at(programme: uint256) -> uint256:
-    return (programme >> 160) & MAX_TIME
+    return (programme >> 72) & MAX_TIME
 
 
 @internal
 @pure
-def _ends_at(programme: uint256) -> uint256:
-    return (programme >> 192) & MAX_TIME
+def _left(programme: uint256) -> uint256:
+    """
+    @return Seconds that the stream has still to go.
+    """
+    return (programme >> 104) & MAX_TIME
 
 
 @internal
@@ -74,13 +67,22 @@ def _rate(programme: uint256) -> uint256:
     """
     @return Below 2**143.
     """
-    return ((programme >> 224) & (2**16 - 1)) << ((programme >> 240) & (2**7 - 1))
+    return ((programme >> 136) & (2**16 - 1)) << ((programme >> 152) & (2**7 - 1))
 
 
 @internal
 @pure
 def _unit_exponent(programme: uint256) -> uint256:
-    return (programme >> 247) & (2**7 - 1)
+    return (programme >> 159) & (2**7 - 1)
+
+
+@internal
+@pure
+def _unstreamed(programme: uint256) -> uint256:
+    """
+    @notice What is still to come after the word's time.
+    """
+    return self._rate(programme) * self._left(programme)
 
 
 # --- time
@@ -90,37 +92,25 @@ def _unit_exponent(programme: uint256) -> uint256:
 @pure
 def _advance(programme: uint256, now: uint256) -> uint256:
     """
-    @notice The word as of now. Time in which nobody is there does not pass for the stream: it ends later by as much.
+    @notice The word as of now. Time in which nobody is there does not pass for the stream.
+    @dev Every operation of a source pays for this, so the fields are read in place.
     """
-    updated_at: uint256 = (programme >> 160) & MAX_TIME
-    if updated_at == now:
-        return programme
-    ends_at: uint256 = (programme >> 192) & MAX_TIME
-    index: uint256 = (programme >> 72) & MAX_INDEX
+    # time does not go backwards, and has 32 bits until 2106
+    elapsed: uint256 = unsafe_sub(now, (programme >> 72) & MAX_TIME)
+    advanced: uint256 = unsafe_add(programme, elapsed << 72)
     weight: uint256 = programme & MAX_WEIGHT
-    if updated_at < ends_at:
-        # time does not go backwards, and a rate of at most 143 bits leaves room for 32 + 16 more
-        if weight == 0:
-            ends_at = min(unsafe_add(now, unsafe_sub(ends_at, updated_at)), MAX_TIME)
-        else:
-            streamed: uint256 = unsafe_mul(
-                self._rate(programme), unsafe_sub(min(now, ends_at), updated_at)
-            )
-            index = unsafe_add(index, (streamed << 16) // weight) & MAX_INDEX
-    return (((programme >> 224) << 224) | (ends_at << 192) | (now << 160) | (index << 72) | weight)
-
-
-@internal
-@pure
-def _unstreamed(programme: uint256) -> uint256:
-    """
-    @notice What is still to come after the word's time.
-    """
-    updated_at: uint256 = self._updated_at(programme)
-    ends_at: uint256 = self._ends_at(programme)
-    if ends_at <= updated_at:
-        return 0
-    return self._rate(programme) * (ends_at - updated_at)
+    if weight == 0:
+        return advanced
+    left: uint256 = (programme >> 104) & MAX_TIME
+    if elapsed > left:
+        elapsed = left
+    rate: uint256 = ((programme >> 136) & (2**16 - 1)) << ((programme >> 152) & (2**7 - 1))
+    # no more passes than is left; a rate of at most 143 bits leaves room for 32 + 16 more; the weight is not 0; and the
+    # index has the highest bits, where it wraps
+    return unsafe_add(
+        unsafe_sub(advanced, elapsed << 104),
+        unsafe_div(unsafe_mul(rate, elapsed) << 16, weight) << 168,
+    )
 
 
 @internal
@@ -138,12 +128,10 @@ def _with_stream(programme: uint256, amount: uint256, duration: uint256) -> uint
             break
         exponent += 1
     mantissa: uint256 = exact >> exponent
-    updated_at: uint256 = self._updated_at(programme)
-    ends_at: uint256 = updated_at
+    left: uint256 = 0
     if mantissa > 0:
-        ends_at += amount // (mantissa << exponent)
-    kept: uint256 = programme & (FACTS | (2**192 - 1))
-    return kept | (ends_at << 192) | (mantissa << 224) | (exponent << 240)
+        left = amount // (mantissa << exponent)
+    return (programme & ~STREAM) | (left << 104) | (mantissa << 136) | (exponent << 152)
 
 
 # --- accounts
@@ -151,16 +139,16 @@ def _with_stream(programme: uint256, amount: uint256, duration: uint256) -> uint
 
 @internal
 @pure
-def _settle(account: uint256, index: uint256, weight: uint256) -> uint256:
+def _settle(account: uint256, programme: uint256) -> uint256:
     """
     @notice The account's word at the programme's index, with what it has earned until there.
-    @param weight From now on; at most 2**72 - 1.
     @dev The difference of two indices is right while it is below 2**88, and less than what is right beyond. Times a weight it has
-         160 bits.
+         160 bits. What an account has earned has 96: the weights of all accounts are the programme's, so together they earn no
+         more than was streamed, and a programme never holds more than 96 bits.
     """
-    since: uint256 = unsafe_sub(index, account >> 72) & MAX_INDEX
-    earned: uint256 = unsafe_add(account >> 160, unsafe_mul(account & MAX_WEIGHT, since) >> 16)
-    return weight | (index << 72) | (min(earned, MAX_EARNED) << 160)
+    since: uint256 = unsafe_sub(programme >> 168, account >> 168) & MAX_INDEX
+    earned: uint256 = unsafe_mul(account & MAX_WEIGHT, since) >> 16
+    return unsafe_add(account, (since << 168) | (earned << 72))
 
 
 @internal
@@ -169,4 +157,4 @@ def _with_earned(account: uint256, earned: uint256) -> uint256:
     """
     @param earned At most 2**96 - 1.
     """
-    return (account & (2**160 - 1)) | (earned << 160)
+    return (account & ~(MAX_EARNED << 72)) | (earned << 72)

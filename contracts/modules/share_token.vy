@@ -8,6 +8,7 @@
      the pool.
 """
 from ethereum.ercs import IERC20
+from interfaces import IHook
 from contracts.modules import accounts
 from contracts.modules import errors
 from contracts.modules import ledger
@@ -134,7 +135,8 @@ def _move(flags: uint256, holder: address, receiver: address, shares: uint256):
     log IERC20.Transfer(sender=holder, receiver=receiver, value=shares)
     if flags & packing.HOOK_FLAG == 0:
         return
-    if holder != empty(address) and holder != self:
-        accounts._shares_changed(holder, held)
-    if receiver != empty(address) and receiver != holder:
-        accounts._shares_changed(receiver, received)
+    # what is held now, as above
+    if holder not in [empty(address), self, receiver]:
+        accounts._tell(holder, IHook.Side.HOLDERS, unsafe_sub(held, shares))
+    if receiver != empty(address):
+        accounts._tell(receiver, IHook.Side.HOLDERS, unsafe_add(received, shares))

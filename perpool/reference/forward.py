@@ -23,7 +23,7 @@ from perpool.reference.interest import LegParameters
 from perpool.reference.ledger import State
 from perpool.reference.pool import Callback, Pool, entry
 from perpool.reference.wad import WAD
-from perpool.reference.world import World
+from perpool.reference.world import BORROWERS, World
 
 TIP = WAD // 100
 """Of what a purchase by the pool is worth, paid to its caller."""
@@ -421,7 +421,6 @@ class ForwardPool(Pool):
 
     def _settle(self, state: State, account: str, collateral: int, debt_shares: int) -> None:
         self._store(state)
-        old = self.debt_shares[account]
         self.collateral_of[account] = bits(collateral, 96)
         self.debt_shares[account] = half(debt_shares)
-        self._tell(account, self.shares[account], old)
+        self._tell(account, BORROWERS, self.debt_shares[account])

@@ -25,7 +25,7 @@ from perpool.reference.ledger import (
     cut_funding,
     virtual_shares,
 )
-from perpool.reference.world import FACTORY, NOBODY, Event, Notice, Token, World
+from perpool.reference.world import FACTORY, HOLDERS, NOBODY, Event, Notice, Token, World
 
 Callback = Callable[[], None]
 """What the caller does in the middle of a call."""
@@ -348,28 +348,28 @@ class Pool(ABC):
 
     def _move_shares(self, sender: str, receiver: str, shares: int) -> None:
         """From or to NOBODY is a mint or a burn, of which the other account is told."""
-        before = []
+        changed = []
         if sender not in (NOBODY, self.name):
-            before.append((sender, self.shares[sender]))
             if self.shares[sender] < shares:
                 refuse("insufficient balance")
             self.shares[sender] -= shares
+            if sender != receiver:
+                changed.append(sender)
         if receiver != NOBODY:
-            if receiver != sender:
-                before.append((receiver, self.shares[receiver]))
+            changed.append(receiver)
             self.shares[receiver] = word(self.shares[receiver] + shares)
         self._log("Transfer", sender=sender, receiver=receiver, value=shares)
-        for account, held in before:
-            self._tell(account, held, self.debt_shares[account])
+        for account in changed:
+            self._tell(account, HOLDERS, self.shares[account])
 
-    def _tell(self, account: str, old_shares: int, old_debt_shares: int) -> None:
+    def _tell(self, account: str, side: int, shares: int) -> None:
         """Call the hook; its failure changes nothing."""
         if not self.state.hooked:
             return
         if self.hook in self.world.failing_hooks:
             self._log("HookFailed", hook=self.hook, account=account)
         else:
-            notice = Notice(self.hook, self.name, account, old_shares, old_debt_shares)
+            notice = Notice(self.hook, self.name, account, side, shares)
             self.world.notices.append(notice)
 
     def _write_off(self, state: State, account: str, shares: int) -> State:

@@ -19,7 +19,7 @@ from perpool.reference.interest import LegParameters
 from perpool.reference.ledger import State
 from perpool.reference.pool import Callback, Pool, entry
 from perpool.reference.wad import WAD
-from perpool.reference.world import World
+from perpool.reference.world import BORROWERS, World
 
 CALM_VOLATILITY = WAD
 STRESSED_VOLATILITY = 2 * WAD
@@ -327,10 +327,9 @@ class ReversePool(Pool):
 
     def _settle(self, state: State, account: str, collateral: int, debt_shares: int) -> None:
         self._store(state)
-        old = self.debt_shares[account]
         self.collateral_of[account] = half(collateral)
         self.debt_shares[account] = half(debt_shares)
-        self._tell(account, self.shares[account], old)
+        self._tell(account, BORROWERS, self.debt_shares[account])
 
     def _exchange(
         self,

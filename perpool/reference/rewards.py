@@ -51,7 +51,8 @@ class Programme:
     whole: int
     """Token units in a whole token."""
     updated_at: int
-    ends_at: int
+    left: int = 0
+    """Seconds that are still to be streamed."""
     index: int = 0
     weight: int = 0
     rate: int = 0
@@ -64,23 +65,25 @@ class Programme:
     @classmethod
     def start(cls, now: int, share_decimals: int, token_decimals: int) -> Programme:
         """One that nobody has funded yet."""
-        return cls(unit_of(share_decimals), 10**token_decimals, now, now)
+        return cls(unit_of(share_decimals), 10**token_decimals, now)
 
     @property
     def unstreamed(self) -> int:
         """What is still to come."""
-        return self.rate * max(self.ends_at - self.updated_at, 0) + self.spare
+        return self.rate * self.left + self.spare
+
+    @property
+    def ends_at(self) -> int:
+        """When that is if somebody is there until then."""
+        return self.updated_at + self.left
 
     def advance(self, now: int) -> None:
         """Go on in time; where nobody is there the stream waits."""
-        remaining = self.ends_at - self.updated_at
-        if remaining > 0:
-            if self.weight == 0:
-                self.ends_at = now + remaining
-            else:
-                streamed = self.rate * min(now - self.updated_at, remaining)
-                self.index += streamed * INDEX_UNIT // self.weight
-                self.index %= INDEX_LIMIT
+        if self.weight:
+            passed = min(now - self.updated_at, self.left)
+            self.index += self.rate * passed * INDEX_UNIT // self.weight
+            self.index %= INDEX_LIMIT
+            self.left -= passed
         self.updated_at = now
 
     def earned_by(self, account: str) -> int:
@@ -110,8 +113,7 @@ class Programme:
         self.advance(now)
         total = units * WAD // self.whole + self.unstreamed
         self.rate = round_rate(total // duration)
-        lasts, self.spare = divmod(total, self.rate)
-        self.ends_at = now + lasts
+        self.left, self.spare = divmod(total, self.rate)
         self.held += units
 
     def stop(self, now: int) -> int:
@@ -119,7 +121,7 @@ class Programme:
         self.advance(now)
         total = self.unstreamed
         units = total * self.whole // WAD
-        self.rate, self.ends_at = 0, now
+        self.rate, self.left = 0, 0
         self.spare = total - units * WAD // self.whole
         self.held -= units
         return units
@@ -127,7 +129,7 @@ class Programme:
     def claim(self, now: int, account: str) -> int:
         """Pay an account; gives the token units. What is below one stays the account's."""
         entry = self.entries[account]
-        stored = (self.updated_at, self.ends_at, self.index)
+        stored = (self.updated_at, self.left, self.index)
         self.advance(now)
         units = self.units_earned_by(account)
         if units:
@@ -135,7 +137,7 @@ class Programme:
             self.entries[account] = Entry(entry.weight, self.index, earned)
             self.held -= units
         # a claim writes no word of the programme's
-        self.updated_at, self.ends_at, self.index = stored
+        self.updated_at, self.left, self.index = stored
         return units
 
     def owed(self, accounts: Iterable[str]) -> int:

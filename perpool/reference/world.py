@@ -28,14 +28,19 @@ class Event(NamedTuple):
     args: tuple[tuple[str, Any], ...]
 
 
+HOLDERS, BORROWERS = 1, 2
+"""Whose shares a hook is told of: IHook.Side."""
+
+
 class Notice(NamedTuple):
-    """What a hook is told."""
+    """What a hook is told: what an account has now of the side that changed."""
 
     hook: str
     pool: str
     account: str
-    old_shares: int
-    old_debt_shares: int
+    side: int
+    """HOLDERS or BORROWERS"""
+    shares: int
 
 
 @dataclass

@@ -23,7 +23,7 @@ from perpool.sdk.pools import Token
 from perpool.sdk.units import from_wad, moment, ratio
 
 SIDES = {1: "holders", 2: "borrowers"}
-"""The flags of IRewardStream.Side."""
+"""The flags of IHook.Side."""
 MOST_CLAIMS = 16
 """Programmes that one call of `claim` takes."""
 _DAY = 86_400

@@ -14,7 +14,7 @@ from __future__ import annotations
 from perpool.build import Artifact, compile_contract, compile_patched
 from perpool.evm import Account, Contract, Evm, reverts
 from tests.market import MAX, WAD, ZERO_ADDRESS
-from tests.rewards import DAY, MONTH, Rewards
+from tests.rewards import BORROWERS, DAY, HOLDERS, MONTH, Rewards
 
 SOURCE = "contracts/RewardStream.vy"
 WORDS = "contracts/modules/reward_words.vy"
@@ -37,9 +37,7 @@ WITHOUT = {
             ("attached: bool = staticcall Source(source).hook() == self", "attached: bool = True")
         ]
     },
-    "settled": {
-        WORDS: [("weight | (index << 72) |", "weight | (account & (MAX_INDEX << 72)) |")]
-    },
+    "settled": {WORDS: [("(since << 168) | (earned << 72)", "earned << 72")]},
 }
 
 
@@ -296,10 +294,11 @@ def test_source_that_lies(evm: Evm) -> None:
     lender = rewards.lend("lender", 1_000)
     for programme in (honest, lying):
         rewards.fund(programme, 30 * WAD)
-    for amount in (10**6, 2**80, 0, 2**200):
+    for shares in (10**6, 2**80, 0, 2**200, MAX):
         evm.warp(5 * DAY)
-        vault.mint(liar, amount, sender=liar)
-        rewards.stream.on_change(liar, 2**256 - 1, 2**256 - 1, sender=vault)
+        for side in (0, HOLDERS, BORROWERS, HOLDERS | BORROWERS):
+            rewards.stream.on_change(liar, side, shares, sender=vault)
+            rewards.stream.on_change(rewards.project, side, MAX - shares, sender=vault)
     evm.warp(2 * MONTH)
     assert rewards.claim(lying, liar) <= 30 * WAD
     assert rewards.claim(honest, lender) > 29 * WAD

@@ -90,7 +90,7 @@ def after_transfer(owner: address, receiver: address, token_amount: uint256):
 
 
 @external
-def on_change(account: address, old_shares: uint256, old_debt_shares: uint256):
+def on_change(account: address, side: uint256, shares: uint256):
     """
     @notice See IHook.
     """

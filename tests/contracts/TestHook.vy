@@ -19,8 +19,8 @@ interface Pool:
 event Told:
     pool: indexed(address)
     account: indexed(address)
-    old_shares: uint256
-    old_debt_shares: uint256
+    side: IHook.Side
+    told: uint256
     shares: uint256
     debt_shares: uint256
     gas: uint256
@@ -67,7 +67,7 @@ def prepare_call(target: address, call_data: Bytes[1024]):
 
 
 @external
-def on_change(account: address, old_shares: uint256, old_debt_shares: uint256):
+def on_change(account: address, side: IHook.Side, shares: uint256):
     """
     @notice See IHook.
     """
@@ -80,8 +80,8 @@ def on_change(account: address, old_shares: uint256, old_debt_shares: uint256):
     log Told(
         pool=msg.sender,
         account=account,
-        old_shares=old_shares,
-        old_debt_shares=old_debt_shares,
+        side=side,
+        told=shares,
         shares=staticcall Pool(msg.sender).balanceOf(account),
         debt_shares=staticcall Pool(msg.sender).debt_shares_of(account),
         gas=gas,

@@ -80,20 +80,23 @@ class Play:
         reader = pool.debt_shares_of if programme.side == BORROWERS else pool.balanceOf
         return int(reader(account))
 
-    def holdings(self) -> dict[tuple[str, str], tuple[int, int]]:
+    def holdings(self) -> dict[tuple[str, int, str], int]:
+        """Shares by pool, side and account."""
         return {
-            (pool.address, account.name): (pool.balanceOf(account), pool.debt_shares_of(account))
+            (pool.address, side, account.name): reader(account)
             for pool in self.pools
+            for side, reader in ((HOLDERS, pool.balanceOf), (BORROWERS, pool.debt_shares_of))
             for account in self.actors
         }
 
-    def hear(self, pool: str, name: str) -> None:
+    def hear(self, pool: str, side: int, name: str) -> None:
         for id_, model in self.models.items():
-            if self.rewards.stream.programme(id_).source == pool:
+            programme = self.rewards.stream.programme(id_)
+            if (programme.source, programme.side) == (pool, side):
                 shares = self.shares(id_, self.evm.account(name))
                 model.hear(self.evm.timestamp, name, shares, attached=self.attached)
 
-    def act(self, call: Callable[[], Any], told: tuple[tuple[str, str], ...] = ()) -> None:
+    def act(self, call: Callable[[], Any], told: tuple[tuple[str, int, str], ...] = ()) -> None:
         """A call that moves shares; whoever has others after it was told of, and `told` too."""
         before = self.holdings()
         call()
@@ -126,7 +129,7 @@ class Play:
         shares = pool.balanceOf(account)
         if shares:
             part = self.rng.choice([shares, shares // 3 + 1, 1])
-            told = tuple((pool.address, each.name) for each in (account, receiver))
+            told = tuple((pool.address, HOLDERS, each.name) for each in (account, receiver))
             self.act(lambda: pool.transfer(receiver, part, sender=account), told)
             self.done["transferred"] += 1
 
@@ -212,7 +215,8 @@ class Play:
         accounts = [self.evm.account(name) for name in names]
         self.rewards.stream.sync(pool, accounts, sender=self.rewards.project)
         for name in names:
-            self.hear(pool.address, name)
+            for side in (HOLDERS, BORROWERS):
+                self.hear(pool.address, side, name)
 
     # --- whether both say the same
 
@@ -220,11 +224,11 @@ class Play:
         held: Counter[str] = Counter()
         for id_, model in self.models.items():
             seen = self.rewards.stream.programme(id_)
-            stored = (model.updated_at, model.ends_at, model.index)
+            stored = (model.updated_at, model.left, model.index)
             model.advance(self.evm.timestamp)
             assert (seen.weight, seen.rate, seen.updated_at, seen.ends_at, seen.held) == (
                 model.weight,
-                model.rate,
+                model.rate if model.left else 0,
                 model.updated_at,
                 model.ends_at,
                 model.held,
@@ -243,7 +247,7 @@ class Play:
             self.rounding[id_] += (model.weight >> 16) + len(NAMES) + WAD // model.whole
             require(dust <= self.rounding[id_], "RWD-5", f"{dust} is lost")
             held[seen.token] += model.held
-            model.updated_at, model.ends_at, model.index = stored
+            model.updated_at, model.left, model.index = stored
         for token in self.tokens:
             balance = token.balanceOf(self.rewards.stream)
             require(balance == held[token.address], "RWD-3", f"{balance} for {held}")

@@ -28,7 +28,7 @@ FULL_CHECK_EVERY = 25
 SHRINK_SECONDS = 60.0
 LONGEST_REPORT = 40
 """Steps of a trace that a failure prints."""
-HOOK_FIELDS = ("account", "old_shares", "old_debt_shares", "shares", "debt_shares")
+HOOK_FIELDS = ("account", "side", "told", "shares", "debt_shares")
 
 Draw = Callable[["Machine", random.Random], Step]
 Playbook = Callable[["Machine"], Iterator[Step]]

@@ -7,6 +7,7 @@
      controller. The hook hears of everybody else's.
 """
 from ethereum.ercs import IERC20
+from interfaces import IHook
 from contracts.modules import accounts
 from contracts.modules import errors
 from contracts.modules import signatures
@@ -186,7 +187,8 @@ def _move(holder: address, receiver: address, shares: uint256):
     log IERC20.Transfer(sender=holder, receiver=receiver, value=shares)
     if accounts.hook == empty(address):
         return
-    if holder != empty(address) and holder != self:
-        accounts._shares_changed(holder, held)
-    if receiver != empty(address) and receiver != self and receiver != holder:
-        accounts._shares_changed(receiver, received)
+    # what is held now, as above
+    if holder not in [empty(address), self, receiver]:
+        accounts._tell(holder, IHook.Side.HOLDERS, unsafe_sub(held, shares))
+    if receiver not in [empty(address), self]:
+        accounts._tell(receiver, IHook.Side.HOLDERS, unsafe_add(received, shares))

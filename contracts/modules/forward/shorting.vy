@@ -73,7 +73,7 @@ def open_short(
     debt: uint256 = ledger._owed(old_shares + shares, totals.debt_assets, totals.debt_shares)
     ledger._check_dust(debt)
     shorts._check_safe(debt, collateral, price)
-    shorts._settle(totals, on_behalf, old_shares, collateral, block.number, old_shares + shares)
+    shorts._settle(totals, on_behalf, collateral, block.number, old_shares + shares)
     sold: uint256 = shorts.sold_word[on_behalf]
     shorts.sold_word[on_behalf] = packing._pack_halves(
         (sold & packing.MAX_UINT128) + token_amount, (sold >> 128) + proceeds

@@ -14,6 +14,7 @@ from contracts.modules import packing
 from contracts.modules import supply
 from contracts.modules import wad_math
 from interfaces import IForwardPool
+from interfaces import IHook
 from interfaces import IPriceOracle
 
 uses: accounts
@@ -70,7 +71,6 @@ def _set_collateral(account: address, word: uint256, collateral: uint256):
 def _settle(
     totals: ledger.Totals,
     account: address,
-    old_shares: uint256,
     collateral: uint256,
     opened_block: uint256,
     debt_shares: uint256,
@@ -80,7 +80,8 @@ def _settle(
     """
     ledger._store(totals)
     accounts.position_word[account] = packing._pack_short(collateral, opened_block, debt_shares)
-    accounts._debt_changed(packing._clock_flags(totals.clock), account, old_shares)
+    if packing._clock_flags(totals.clock) & packing.HOOK_FLAG != 0:
+        accounts._tell(account, IHook.Side.BORROWERS, debt_shares)
 
 
 @internal
@@ -105,7 +106,7 @@ def _reduce(
         wad_math._mul_div_down(sold & packing.MAX_UINT128, left, word >> 128), kept
     )
     ledger._check_dust(ledger._owed(left, changed.debt_assets, changed.debt_shares))
-    self._settle(changed, account, word >> 128, collateral, packing._short_block(word), left)
+    self._settle(changed, account, collateral, packing._short_block(word), left)
     return changed, (sold >> 128) - kept
 
 

@@ -124,7 +124,7 @@ def deleverage(
     ledger._check_dust(debt_left)
     if debt_left * collateral > debt * (collateral - collateral_out):
         errors._unhealthy()
-    loans._settle(totals, on_behalf, collateral - collateral_out, debt_shares, debt_shares - shares)
+    loans._settle(totals, on_behalf, collateral - collateral_out, debt_shares - shares)
     log IReversePool.Deleverage(
         caller=msg.sender,
         on_behalf=on_behalf,
@@ -179,7 +179,7 @@ def _borrow(usdt_amount: uint256, on_behalf: address, receiver: address) -> uint
     debt: uint256 = ledger._owed(debt_shares + shares, totals.debt_assets, totals.debt_shares)
     ledger._check_dust(debt)
     loans._check_new_risk(collateral, debt)
-    loans._settle(totals, on_behalf, collateral, debt_shares, debt_shares + shares)
+    loans._settle(totals, on_behalf, collateral, debt_shares + shares)
     log IReversePool.Borrow(
         caller=msg.sender,
         on_behalf=on_behalf,
@@ -215,7 +215,7 @@ def _repay(usdt_amount: uint256, on_behalf: address) -> (uint256, uint256):
     )
     totals = ledger._take_back(totals, assets, shares)
     ledger._check_dust(ledger._owed(debt_shares - shares, totals.debt_assets, totals.debt_shares))
-    loans._settle(totals, on_behalf, collateral, debt_shares, debt_shares - shares)
+    loans._settle(totals, on_behalf, collateral, debt_shares - shares)
     log IPool.Repay(
         caller=msg.sender,
         on_behalf=on_behalf,

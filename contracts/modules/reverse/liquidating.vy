@@ -72,7 +72,7 @@ def liquidate(
         totals = supply._write_off(totals, borrower, shares_left)
         shares_left = 0
     ledger._check_dust(ledger._owed(shares_left, totals.debt_assets, totals.debt_shares))
-    loans._settle(totals, borrower, collateral - seized, debt_shares, shares_left)
+    loans._settle(totals, borrower, collateral - seized, shares_left)
     log IReversePool.Liquidate(
         caller=msg.sender,
         borrower=borrower,

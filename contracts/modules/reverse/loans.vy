@@ -13,6 +13,7 @@ from contracts.modules import packing
 from contracts.modules import tokens
 from contracts.modules import wad_math
 from interfaces import ICallbacks
+from interfaces import IHook
 from interfaces import IPool
 from interfaces import IPriceOracle
 
@@ -77,19 +78,14 @@ def _set_position(account: address, collateral: uint256, debt_shares: uint256):
 
 
 @internal
-def _settle(
-    totals: ledger.Totals,
-    account: address,
-    collateral: uint256,
-    old_debt_shares: uint256,
-    debt_shares: uint256,
-):
+def _settle(totals: ledger.Totals, account: address, collateral: uint256, debt_shares: uint256):
     """
     @notice Stores the totals and a position whose debt changed, and tells the hook.
     """
     ledger._store(totals)
     self._set_position(account, collateral, debt_shares)
-    accounts._debt_changed(packing._clock_flags(totals.clock), account, old_debt_shares)
+    if packing._clock_flags(totals.clock) & packing.HOOK_FLAG != 0:
+        accounts._tell(account, IHook.Side.BORROWERS, debt_shares)
 
 
 @internal

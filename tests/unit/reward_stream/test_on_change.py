@@ -43,6 +43,16 @@ def expect_weights(rewards: Rewards, *names: str) -> None:
             assert sum(weights) == programme.weight
 
 
+def weights_of_all(rewards: Rewards) -> list[int]:
+    """Of the programmes of both pools."""
+    stream = rewards.stream
+    return [
+        stream.programme(id_).weight
+        for pool in (rewards.market.reverse, rewards.market.forward)
+        for id_ in stream.programmes_of(pool)
+    ]
+
+
 def _redeem(market: Market) -> None:
     lender = market.evm.account("lender")
     for pool in (market.reverse, market.forward):
@@ -80,19 +90,11 @@ def test_on_change__by_pools(
 ) -> None:
     names = ("lender", "borrower", "shorter", "liquidator", "payer")
     expect_weights(rewards, *names)
-    before = [
-        rewards.stream.programme(id_).weight
-        for pool in (market.reverse, market.forward)
-        for id_ in rewards.stream.programmes_of(pool)
-    ]
+    before = weights_of_all(rewards)
     change(market)
     assert not market.evm.last.events("HookFailed")
     expect_weights(rewards, *names)
-    after = [
-        rewards.stream.programme(id_).weight
-        for pool in (market.reverse, market.forward)
-        for id_ in rewards.stream.programmes_of(pool)
-    ]
+    after = weights_of_all(rewards)
     if change is not _transfer:
         # the reserve's shares, which grow and are burnt meanwhile, are nobody's
         assert sum(x != y for x, y in zip(before, after, strict=True)) == 2
@@ -122,14 +124,15 @@ def test_on_change__writes_no_word_that_need_not_change(rewards: Rewards, market
 
 
 def test_on_change__by_a_vault(rewards: Rewards) -> None:
-    """A source that knows shares alone."""
+    """A source that knows shares alone. It is taken at its word, and not asked."""
     evm, stream = rewards.evm, rewards.stream
     vault = evm.deploy("UsdtLike", 18)
     holder = evm.account("holder")
     programme = rewards.add(vault)
     rewards.fund(programme, 30 * WAD)
-    vault.mint(holder, 5 * WAD, sender=holder)
-    stream.on_change(holder, 0, 0, sender=vault)
+    evm.set_code(vault, b"\xfe")
+    stream.on_change(holder, HOLDERS, 5 * WAD, sender=vault)
+    assert stream.weight_of(programme, holder) == 5 * WAD // stream.programme(programme).unit
     evm.warp(DAY)
     assert stream.earned(programme, holder) == pytest.approx(WAD, rel=1e-3)
 
@@ -141,7 +144,8 @@ def test_on_change__by_a_stranger(rewards: Rewards, programme: int) -> None:
     before = rewards.stream.programme(programme)
     for stranger in (lender, rewards.project, rewards.market.forward):
         with rewards.evm.same_block():
-            rewards.stream.on_change(lender, 0, 0, sender=stranger)
+            for side in (0, HOLDERS, BORROWERS, HOLDERS | BORROWERS):
+                rewards.stream.on_change(lender, side, 2**255, sender=stranger)
             now = rewards.stream.programme(programme).as_dict()
         kept = ("weight", "rate", "held")
         assert [now[name] for name in kept] == [before.as_dict()[name] for name in kept]
@@ -196,31 +200,46 @@ def test_on_change__more_than_a_weight_holds(rewards: Rewards) -> None:
     vault = evm.deploy("UsdtLike", 6)
     programme = rewards.add(vault)
     whale, late = evm.account("whale"), evm.account("late")
-    for account, amount in ((whale, 2**72 + 5), (late, 10**6)):
-        vault.mint(account, amount, sender=account)
-        rewards.stream.on_change(account, 0, 0, sender=vault)
+    for account, shares in ((whale, 2**72 + 5), (late, 10**6)):
+        rewards.stream.on_change(account, HOLDERS, shares, sender=vault)
     assert rewards.stream.weight_of(programme, whale) == 2**72 - 1
     assert rewards.stream.weight_of(programme, late) == 0
-    vault.transfer(late, 2**72, sender=whale)
-    for account in (whale, late):
-        rewards.stream.on_change(account, 0, 0, sender=vault)
+    for account, shares in ((whale, 5), (late, 10**6 + 2**72)):
+        rewards.stream.on_change(account, HOLDERS, shares, sender=vault)
     assert rewards.stream.weight_of(programme, whale) == 5
     assert rewards.stream.weight_of(programme, late) == 2**72 - 1 - 5
     assert rewards.stream.programme(programme).weight == 2**72 - 1
 
 
-@pytest.mark.parametrize("sides", [(HOLDERS,) * 3, (HOLDERS, BORROWERS, HOLDERS)])
-def test_on_change__fits_the_gas_of_a_hook(rewards: Rewards, sides: tuple[int, ...]) -> None:
-    """The first of all accounts, everywhere: each word is new."""
+def test_on_change__fits_the_gas_of_a_hook(rewards: Rewards) -> None:
+    """The first of all accounts, in as many programmes as there can be: each word is new."""
     market = rewards.market
-    for side in sides:
+    for side in (HOLDERS, BORROWERS) * 3:
         rewards.fund(rewards.add(market.reverse, side), 300 * WAD)
-    rewards.lend("lender", 1_000)
-    receipt = rewards.evm.last
-    assert not receipt.events("HookFailed")
-    lender: Account = rewards.evm.account("lender")
-    weights = [
-        rewards.stream.weight_of(id_, lender)
-        for id_ in rewards.stream.programmes_of(market.reverse)
-    ]
-    assert [weight > 0 for weight in weights] == [side == HOLDERS for side in sides]
+    lender: Account = rewards.lend("lender", 1_000)
+    assert not rewards.evm.last.events("HookFailed")
+    borrower = market.borrow(collateral=market.tokens(100), usdt=market.usd(500))
+    assert not rewards.evm.last.events("HookFailed")
+    ids = rewards.stream.programmes_of(market.reverse)
+    assert len(ids) == 6
+    for account, those in ((lender, ids[:3]), (borrower, ids[3:])):
+        assert all(rewards.stream.weight_of(id_, account) for id_ in those)
+
+
+def test_on_change__of_one_side_leaves_the_other(rewards: Rewards, market: Market) -> None:
+    """A lender who also owes keeps the weight of what did not change."""
+    stream, borrower = rewards.stream, market.evm.account("borrower")
+    holders, borrowers = stream.programmes_of(market.reverse)
+    owed = stream.weight_of(borrowers, borrower)
+    market.reverse.transfer(
+        borrower,
+        market.reverse.balanceOf(market.evm.account("lender")) // 2,
+        sender=market.evm.account("lender"),
+    )
+    held = stream.weight_of(holders, borrower)
+    assert held > 0
+    assert stream.weight_of(borrowers, borrower) == owed > 0
+    market.give(borrower, usdt=market.usd(300))
+    market.reverse.repay(market.usd(300), borrower, sender=borrower)
+    assert stream.weight_of(holders, borrower) == held
+    assert 0 < stream.weight_of(borrowers, borrower) < owed

@@ -100,8 +100,10 @@ def test_stream__again_spreads_what_is_left(
     assert state.unstreamed == pytest.approx(300 * WAD, rel=1e-4)
     assert state.rate == pytest.approx(30 * WAD / DAY, rel=1e-4)
     rewards.evm.warp(state.ends_at - rewards.evm.timestamp)
+    over = rewards.stream.programme(programme)
+    assert (over.rate, over.ends_at) == (0, over.updated_at)
     # what lasts for less than a second waits for the next stream
-    spare = rewards.stream.programme(programme).unstreamed
+    spare = over.unstreamed
     assert spare < state.rate
     assert rewards.stream.earned(programme, lender) + spare == pytest.approx(400 * WAD, rel=1e-9)
 

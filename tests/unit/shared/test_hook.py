@@ -9,6 +9,9 @@ from tests.market import MAX, ZERO_ADDRESS
 from tests.pools import DAY, Side
 from tests.unit.shared.conftest import BORROWERS, LENDERS, Change, repay
 
+SHARES, DEBT = 1, 2
+"""IHook.Side"""
+
 
 @pytest.fixture
 def lender(side: Side) -> Account:
@@ -28,7 +31,7 @@ def hook(side: Side, lender: Account, borrower: Account) -> Contract:
 
 
 def told(receipt: Receipt, hook: Contract) -> list[tuple[Any, ...]]:
-    """(account, old shares, old debt shares, shares, debt shares) of each call, in order."""
+    """(account, side, told, shares, debt shares) of each call, in order; the last two as asked."""
     return [tuple(event.args)[1:-1] for event in receipt.events("Told", hook)]
 
 
@@ -47,7 +50,7 @@ def test_hook__told_of_lenders(side: Side, hook: Contract, change: Change) -> No
     receipt = change(side)
     after = holdings(side, lender)
     assert before[0] != after[0]
-    assert told(receipt, hook) == [(lender.address, *before, *after)]
+    assert told(receipt, hook) == [(lender.address, SHARES, after[0], *after)]
 
 
 @pytest.mark.parametrize("change", BORROWERS.values(), ids=BORROWERS)
@@ -57,7 +60,7 @@ def test_hook__told_of_borrowers(side: Side, hook: Contract, change: Change) -> 
     receipt = change(side)
     after = holdings(side, borrower)
     assert before[1] != after[1]
-    assert told(receipt, hook) == [(borrower.address, *before, *after)]
+    assert told(receipt, hook) == [(borrower.address, DEBT, after[1], *after)]
 
 
 def test_hook__told_of_both_ends_of_a_transfer(side: Side, hook: Contract) -> None:
@@ -74,18 +77,19 @@ def test_hook__told_of_both_ends_of_a_transfer(side: Side, hook: Contract) -> No
         before = [holdings(side, account) for account in (lender, borrower)]
         receipt = call(sender=sender)
         after = [holdings(side, account) for account in (lender, borrower)]
+        assert [now[0] - was[0] for now, was in zip(after, before, strict=True)] == [-7, 7]
         assert told(receipt, hook) == [
-            (lender.address, *before[0], *after[0]),
-            (borrower.address, *before[1], *after[1]),
+            (lender.address, SHARES, after[0][0], *after[0]),
+            (borrower.address, SHARES, after[1][0], *after[1]),
         ]
 
 
 def test_hook__told_once_of_a_transfer_to_oneself(side: Side, hook: Contract) -> None:
-    """With what was held before, not with what was held in between."""
+    """With what is held, not with what was held in between."""
     lender = side.evm.account("lender")
     before = holdings(side, lender)
     receipt = side.pool.transfer.transact(lender, before[0] // 2, sender=lender)
-    assert told(receipt, hook) == [(lender.address, *before, *before)]
+    assert told(receipt, hook) == [(lender.address, SHARES, before[0], *before)]
 
 
 def test_hook__told_once_of_a_pair_of_actions(side: Side, hook: Contract) -> None:
@@ -93,16 +97,16 @@ def test_hook__told_once_of_a_pair_of_actions(side: Side, hook: Contract) -> Non
     if side.name == "forward":
         return
     market.give(borrower, tokens=market.tokens(10), usdt=market.usd(50))
-    before = holdings(side, borrower)
     receipt = side.pool.supply_collateral_and_borrow.transact(
         market.tokens(10), market.usd(50), borrower, borrower, sender=borrower
     )
-    between = holdings(side, borrower)
-    assert told(receipt, hook) == [(borrower.address, *before, *between)]
+    now = holdings(side, borrower)
+    assert told(receipt, hook) == [(borrower.address, DEBT, now[1], *now)]
     receipt = side.pool.repay_and_withdraw_collateral.transact(
         market.usd(50), market.tokens(10), borrower, borrower, sender=borrower
     )
-    assert told(receipt, hook) == [(borrower.address, *between, *holdings(side, borrower))]
+    now = holdings(side, borrower)
+    assert told(receipt, hook) == [(borrower.address, DEBT, now[1], *now)]
 
 
 def test_hook__not_told_where_shares_and_debt_stay(side: Side, hook: Contract) -> None:
