@@ -36,7 +36,6 @@ _NO_LEDGER = (
     "share_token[accounts := accounts, ",
 )
 HOOKLESS = {
-    "contracts/modules/accounts.vy": [("flags & packing.HOOK_FLAG != 0", "False")],
     # a transfer of shares looks at the flags for the hook alone
     "contracts/modules/share_token.vy": [
         ("flags & packing.HOOK_FLAG == 0", "True"),
@@ -44,7 +43,12 @@ HOOKLESS = {
         ("uses: ledger\n", ""),
     ],
 }
-"""What to change in the pools' sources to compile the hook out."""
+"""What to change in the pools' sources to compile the hook out, beside where debt changes."""
+_DEBT_CHANGES = {
+    "ReversePool": "contracts/modules/reverse/loans.vy",
+    "ForwardPool": "contracts/modules/forward/shorts.vy",
+}
+_DEBTLESS = [("packing._clock_flags(totals.clock) & packing.HOOK_FLAG != 0", "False")]
 
 _FLOOR = """
 # pragma version 0.4.3
@@ -514,8 +518,8 @@ def run(chain: Chain, *, with_hook_cost: bool = True) -> Figures:
 def hookless() -> tuple[Artifact, Artifact]:
     """(reverse pool, forward pool) that know of no hook."""
     reverse, forward = (
-        compile_patched(name, {**HOOKLESS, f"contracts/{name}.vy": [_NO_LEDGER]})
-        for name in ("ReversePool", "ForwardPool")
+        compile_patched(name, {**HOOKLESS, file: _DEBTLESS, f"contracts/{name}.vy": [_NO_LEDGER]})
+        for name, file in _DEBT_CHANGES.items()
     )
     return reverse, forward
 
