@@ -323,6 +323,19 @@ def test_tick__a_request_that_failed_rests_longer_each_time(scene: Scene) -> Non
     assert figure(scene.role.metrics, "settlements", work="deposit", outcome="failed") == 3
 
 
+def test_tick__what_landed_begins_anew(scene: Scene) -> None:
+    scene.nodes.request(ADA)
+    scene.lane.outcome = "reverted"
+    scene.tick(NOW)
+    scene.lane.outcome = "landed"
+    scene.tick(NOW + FIRST_REST)
+    scene.lane.outcome = "reverted"
+    scene.lane.offers.clear()
+    assert [kind for kind, _ in scene.done(NOW + FIRST_REST + 1)] == ["deposit"]
+    scene.lane.outcome = "sent"
+    assert [kind for kind, _ in scene.done(NOW + 2 * FIRST_REST + 1)] == ["deposit"]
+
+
 def test_tick__dry_run(nodes: Nodes, logs: list[Any]) -> None:
     scene = scene_of(nodes, outbox=None)
     nodes.set(ADA.strategy, "is_due", True)
