@@ -43,7 +43,7 @@ class Picture:
     height: int
 
 
-PICTURES = (Picture("demo.png", "#plot", 660), Picture("vaults.png", "#plot-vaults", 850))
+PICTURES = (Picture("demo.png", "#plot", 660), Picture("vaults.png", "#plot-vaults", 860))
 
 
 def render(report: Path, image: Path, picture: Picture) -> None:

@@ -54,7 +54,7 @@ def section(summary: Summary) -> str:
         "between loan and short, and with who only holds.</p>"
         f'<div id="{SECTION}-plot"></div><p>How near liquidations were, as found each hour before '
         "anything was done: the loan's debt of its collateral's value, and the short's equity of "
-        "its notional. A line ends where the position does; both vaults hold the same margin.</p>"
+        "its notional. Both vaults hold the same margin.</p>"
         '<div id="distances-plot"></div></section>'
         '<section id="compared"><h2>Vaults in figures</h2><p>Funding, interest and calls are the '
         "whole vault's; tokens and USDT are of whoever was in it from the first day to the last. "
