@@ -220,5 +220,14 @@ def max_trade() -> uint256:
 
 @external
 @view
+def swapper() -> (address, Bytes[256], Bytes[256]):
+    """
+    @notice (adapter, route token -> USDT, route USDT -> token)
+    """
+    return trades.swapper, trades.sell_route, trades.buy_route
+
+
+@external
+@view
 def set_apart() -> (uint256, uint256):
     return book.apart_collateral, book.apart_debt_shares

@@ -200,6 +200,7 @@ def set_limits(cap: uint256, max_trade: uint256):
     frame._check_owner()
     self.cap = cap
     extcall frame.STRATEGY.set_max_trade(max_trade)
+    log ICarryVault.LimitsSet(cap=cap, max_trade=max_trade)
 
 
 @external
@@ -209,6 +210,7 @@ def set_swapper(swapper: address, sell_route: Bytes[256], buy_route: Bytes[256])
     """
     frame._check_owner()
     extcall frame.STRATEGY.set_swapper(swapper, sell_route, buy_route)
+    log ICarryVault.SwapperSet(swapper=swapper, sell_route=sell_route, buy_route=buy_route)
 
 
 @external
@@ -220,6 +222,7 @@ def set_hook(hook: address):
     if hook != empty(address) and not staticcall frame.FACTORY.is_hook(hook):
         carry_errors._unknown_hook()
     accounts.hook = hook
+    log ICarryVault.HookSet(hook=hook)
 
 
 @external
@@ -230,6 +233,7 @@ def set_paused(paused: bool):
     if msg.sender != staticcall frame.FACTORY.guardian():
         frame._check_owner()
     self.is_paused = paused
+    log ICarryVault.PausedSet(caller=msg.sender, paused=paused)
 
 
 # --- views

@@ -113,13 +113,15 @@ def vault_steps(
             Created(names.strategy(name).name, compile_contract("CarryStrategy"), "strategy"),
         ),
     )
-    routes = (PackedRoute(names.route[::-1]), PackedRoute(names.route))
+    adapter = (Ref("UniswapV3Swapper"), PackedRoute(names.route[::-1]), PackedRoute(names.route))
+    strategy = names.strategy(name)
     yield Call(
         f"{symbol}: routes of the vault {name}",
         target,
         artifact,
         "set_swapper",
-        (Ref("UniswapV3Swapper"), *routes),
+        adapter,
+        (Check("swapper", adapter, target=strategy, artifact=compile_contract("CarryStrategy")),),
         authority=FACTORY,
     )
     if vault.rewards:

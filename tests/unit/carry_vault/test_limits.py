@@ -27,6 +27,8 @@ def test_set_limits(plain: Vault) -> None:
     plain.contract.set_limits(7, 8, sender=plain.owner)
     assert plain.contract.limits() == (7, 8)
     assert plain.strategy.max_trade() == 8
+    (event,) = plain.evm.last.events("LimitsSet", plain.contract)
+    assert tuple(event.args) == (7, 8)
 
 
 def test_set_limits__a_cap_below_what_there_is_stops_no_exit(plain: Vault, alice: Account) -> None:
@@ -51,9 +53,12 @@ def test_set_swapper__another_adapter(neutral: Vault, alice: Account) -> None:
     fair = neutral.evm.deploy("FairSwapper", market.token)
     market.factory.allow_swapper(fair, True, sender=market.owner)
     neutral.contract.set_swapper(fair, b"sell", b"buy", sender=neutral.owner)
+    (event,) = neutral.evm.last.events("SwapperSet", neutral.contract)
+    assert tuple(event.args) == (fair.address, b"sell", b"buy")
     market.usdt.mint(fair, neutral.usd(10**6), sender=alice)
     neutral.deposit(alice, neutral.tokens(1_000))
     neutral.carry()
+    assert neutral.strategy.swapper() == (fair.address, b"sell", b"buy")
     neutral.set_price("11.5", move_uniswap=False)
     fair.set_terms(market.price_e36(), 0, 0)
     neutral.rebalance()
@@ -79,6 +84,8 @@ def test_set_hook__a_reward_stream(plain: Vault, alice: Account, bob: Account) -
     rewards = Rewards(market, stream, reward, evm.account("project"))
     market.factory.allow_hook(stream, True, sender=market.owner)
     contract.set_hook(stream, sender=plain.owner)
+    (event,) = evm.last.events("HookSet", contract)
+    assert tuple(event.args) == (stream.address,)
     assert contract.hook() == stream.address
     programme = rewards.add(contract)
     rewards.fund(programme, 30 * WAD)
@@ -124,6 +131,8 @@ def test_set_paused(plain: Vault, alice: Account, bob: Account) -> None:
     for sender in (plain.market.guardian, plain.owner):
         contract.set_paused(True, sender=sender)
         assert contract.is_paused()
+        (event,) = plain.evm.last.events("PausedSet", contract)
+        assert tuple(event.args) == (sender.address, True)
         with reverts("paused"):
             plain.request_deposit(bob, 1)
         contract.set_paused(False, sender=sender)
