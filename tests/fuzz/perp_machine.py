@@ -456,10 +456,11 @@ class Machine:
         require(reason is None, "VEN-11", f"{function}{args} was refused with {reason!r}")
 
     def play(self, seed: int, steps: int) -> None:
-        """Random steps, then everybody leaves."""
+        """A few steps that are always taken, random ones, then everybody leaves."""
         dice = random.Random(seed)
         rules = [rule for rule, weight in RULES.items() for _ in range(weight)]
         self.call("add_liquidity", "add_liquidity", "lender", self.venue.usd(100_000), "lender")
+        self.opening()
         for number in range(steps):
             rule = dice.choice(rules)
             try:
@@ -470,6 +471,45 @@ class Machine:
                     f"seed {seed}, step {number}, {rule}: {error}\n{recent}"
                 ) from (error)
         self.leave()
+
+    def opening(self) -> None:
+        """One of each thing that a request can come to, whatever the dice say afterwards."""
+        tokens, usd = self.venue.tokens, self.venue.usd
+        beyond = self.parameters.exposure_cap // 9
+        self._see_through("increase", "shorter", -tokens(100), usd(500))
+        self._see_through("increase", "shorter", -tokens(1), 0, limit=MAX)
+        self._see_through("increase", "trader", -tokens(100), usd(1))
+        self._see_through("increase", "whale", -tokens(beyond), usd(self.parameters.exposure_cap))
+        self._see_through("decrease", "shorter", tokens(101), 0)
+        self._see_through("add_margin", "shorter", 0, usd(10))
+        self.wait(12)
+        self.venue.set_price(8)
+        self._refresh()
+        self._see_through("take_out", "shorter", 0, -usd(600))
+        if not self.parameters.delay_blocks:
+            feed = self.venue.feed
+            feed.set_at(feed.latestAnswer(), self.evm.timestamp - 2 * 86_400)
+            self.sync()
+            self._see_through("increase", "shorter", -tokens(1), usd(10))
+            self._refresh()
+        self._see_through("decrease", "shorter", tokens(50), 0)
+        self._see_through("decrease", "shorter", tokens(50), 0)
+
+    def _see_through(
+        self, rule: str, name: str, delta: int, margin: int, *, limit: int | None = None
+    ) -> None:
+        """Ask, and with a delay settle too early, without a later price, and with one."""
+        if limit is None:
+            limit = MAX if delta > 0 else 0
+        self.call(rule, "request", name, delta, margin, limit, MAX)
+        number = self.model.memory.pending.get(name, 0)
+        if number:
+            self.must("settle", "settle", "keeper", number)
+            for _ in range(self.parameters.delay_blocks):
+                self.wait(12)
+            self.must("settle", "settle", "keeper", number)
+            self._refresh()
+            self.must("settle", "settle", "keeper", number)
 
     def leave(self) -> None:
         """A fresh price, everybody settled, closed and paid, and the pool empty but for dust."""
@@ -642,7 +682,7 @@ class Machine:
         sign = 1 if state.short_size > state.long_size else -1
         for name in LENDERS:
             self._remove_free(name)
-        rate = sign * wad(dice.choice((1_000, 3_000)))
+        rate = sign * wad(dice.choice((1_000, 3_000, 10_000)))
         self.venue.funding.set_at(self.venue.token, rate, self.evm.timestamp)
         self.sync()
         if dice.random() < 0.7:
@@ -729,7 +769,7 @@ RULES = {
     "liquidate": 4,
     "crash": 3,
     "auto_deleverage": 5,
-    "squeeze": 2,
+    "squeeze": 3,
     "add_liquidity": 4,
     "remove_liquidity": 3,
     "donate": 2,
