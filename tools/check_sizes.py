@@ -1,8 +1,8 @@
 """Check the code size of every deployable contract.
 
-Runtime code may have 24,576 bytes (EIP-170). Pools and carry strategies are deployed from blueprints
-(ERC-5202), which hold the whole init code behind three bytes and are limited in the same way; they
-keep some room for later. Exits with 1 when a contract is too large or does not compile.
+Runtime code may have 24,576 bytes (EIP-170). Pools and carry strategies are deployed from
+blueprints (ERC-5202), which hold the whole init code behind three bytes and are limited in the same
+way; they keep some room for later. Exits with 1 when a contract is too large or does not compile.
 """
 
 from __future__ import annotations
