@@ -485,6 +485,8 @@ class Machine:
         self.wait(12)
         self.venue.set_price(8)
         self._refresh()
+        part = self.model.memory.shares["lender"] // 100
+        self.call("remove_liquidity", "remove_liquidity", "lender", part, "lender")
         self._see_through("take_out", "shorter", 0, -usd(600))
         if not self.parameters.delay_blocks:
             feed = self.venue.feed
