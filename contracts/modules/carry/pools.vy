@@ -8,9 +8,7 @@
 from ethereum.ercs import IERC20
 from ethereum.ercs import IERC4626
 from contracts.modules import tokens
-from contracts.modules import wad_math
 from contracts.modules.carry import book
-from contracts.modules.carry import targets
 from contracts.modules.carry import terms
 from contracts.modules.carry import trades
 
