@@ -111,7 +111,8 @@ class Collector:
                 for reporter, report in found.reports.items()
                 if reporter in seats.reporters and reporter not in found.equivocators
             )
-            if len(reports) >= seats.quorum:
+            # before its first reporters are set a contract's quorum is 0
+            if reports and len(reports) >= seats.quorum:
                 yield Round(seats.kind, subject, reports, medians(reports, seats))
 
     def _is_full(self, reporter: str, subject: Subject, seats: Seats) -> bool:

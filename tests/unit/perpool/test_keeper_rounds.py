@@ -106,6 +106,13 @@ def test_rounds__a_reporter_without_a_seat_any_more(collector: Collector) -> Non
     assert collector.rounds(NOW) == []
 
 
+def test_rounds__a_contract_that_has_no_reporters_holds_up_no_other(collector: Collector) -> None:
+    """As on a local chain that is deployed anew while a keeper runs."""
+    add(collector, *(funding(i, 5) for i in range(3)), *(price(i, 10) for i in range(3)))
+    collector.seats = SEATS | {ORACLE: replace(SEATS[ORACLE], reporters=(), quorum=0)}
+    assert [each.subject.contract for each in collector.rounds(NOW)] == [FEED]
+
+
 def test_add__the_same_twice_counts_once(collector: Collector) -> None:
     assert add(collector, *(funding(0, 5) for _ in range(3))) == [None] * 3
     assert collector.rounds(NOW) == []
