@@ -164,6 +164,14 @@ def percent_text(fraction: Decimal) -> str:
     return f"{(fraction * 100).normalize():f}%"
 
 
+def duration_text(seconds: int) -> str:
+    """A duration as it is written in a file, in the largest unit that it is a multiple of."""
+    unit = max(
+        (each for each in _SECONDS if seconds % _SECONDS[each] == 0), key=_SECONDS.__getitem__
+    )
+    return f"{seconds // _SECONDS[unit]}{unit}"
+
+
 class Section(BaseModel):
     """A table of the file: unknown keys are faults, and nothing changes after the check.
 
@@ -252,9 +260,9 @@ def read_text(path: Path, model: type[BaseModel] | None = None, example: str = "
         return path.read_text()
     except FileNotFoundError:
         others = sorted(each for each in path.parent.glob("*.toml") if _may_be(each, model))
-        known = ", ".join(map(str, others)) or "none"
+        known = f" (here: {', '.join(map(str, others))})" if others else ""
         raise ConfigError(
-            str(path), [f"there is no such file; write one after {example} (here: {known})"]
+            str(path), [f"there is no such file; write one after {example}{known}"]
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), [f"cannot be read: {error}"]) from None

@@ -61,7 +61,10 @@ def load_account(alias: str | None) -> AccountAPI:
             raise AccountError(f"give --account, an alias of `ape accounts list` (known: {known})")
         alias = "TEST::0"
     if alias.startswith("TEST::"):
-        return accounts.test_accounts[int(alias.removeprefix("TEST::"))]
+        index, count = alias.removeprefix("TEST::"), len(accounts.test_accounts)
+        if not index.isdecimal() or int(index) >= count:
+            raise AccountError(f"test accounts are TEST::0 to TEST::{count - 1}")
+        return accounts.test_accounts[int(index)]
     if alias not in accounts.aliases:
         raise AccountError(f"there is no account {alias}: `ape accounts import {alias}`")
     account = accounts.load(alias)

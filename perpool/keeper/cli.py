@@ -128,7 +128,8 @@ def run_once(built: Keeper) -> None:
     """Do what is due, and say what was done. Raises ClickException where anything failed."""
     done = built.once()
     counts = [f"{kind} {count} {state}" for (kind, state), count in sorted(done.sent.items())]
-    if built.stands_by:
+    # one that failed before it asked for the lease knows of no other
+    if built.stands_by and not any(role == "submitter" for role, _ in done.failed):
         counts.append("another submitter is active")
     click.echo(", ".join(counts) or "nothing was sent")
     if done.failed:

@@ -28,7 +28,7 @@ _ADVICE = {
     sqlite3.SQLITE_PERM: "it cannot be opened: give the keeper's user the file and its folder",
     sqlite3.SQLITE_CORRUPT: "it is damaged: move it away, -wal and -shm too; a new one is made",
     sqlite3.SQLITE_NOTADB: "it is no database: move it away or name another; a new one is made",
-    sqlite3.SQLITE_IOERR: "the disk fails: check it, and that it is a local one",
+    sqlite3.SQLITE_IOERR: "the disk is full or fails: check it, and that it is a local one",
     sqlite3.SQLITE_BUSY: "another process has been writing for too long: find and stop it",
 }
 

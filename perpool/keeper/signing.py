@@ -261,7 +261,7 @@ class ApeAccount:
         try:
             is_locked = not unlock and alias in accounts.aliases
             return cls(accounts.load(alias) if is_locked else load_account(alias))
-        except (AccountError, ApeException, IndexError) as error:
+        except (AccountError, ApeException) as error:
             raise SignerError(f"the Ape account {alias} cannot be used: {error}") from None
 
     def __repr__(self) -> str:

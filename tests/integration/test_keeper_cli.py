@@ -548,6 +548,13 @@ def test_check__without_a_record_what_does_not_take_one(setting: Setting) -> Non
         assert each in run.output
 
 
+def test_check__what_several_parts_lack_is_said_once(setting: Setting, tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("no folder")
+    run = setting.invoke("check")
+    assert run.exit_code == 1
+    assert run.stdout.count("cannot be made") == 1
+
+
 def test_check__signer_without_the_key(setting: Setting) -> None:
     with ExternalSigner([]) as signer:
         account = f"external:{signer.url}#{STRANGER.address}"

@@ -244,17 +244,17 @@ def chain_clock(endpoint: str) -> Clock:
 
     @cache
     def chain() -> Chain:
-        try:
-            return Chain.connect(endpoint, timeout=10)
-        except ChainError:
-            # its text has the whole URL
-            raise ChainError(f"no answer from {name}, by whose time the keeper goes") from None
+        return Chain.connect(endpoint, timeout=10)
 
     def now() -> int:
-        latest, pending = (
-            int(chain().rpc("eth_getBlockByNumber", block, False)["timestamp"], 16)
-            for block in ("latest", "pending")
-        )
+        try:
+            latest, pending = (
+                int(chain().rpc("eth_getBlockByNumber", block, False)["timestamp"], 16)
+                for block in ("latest", "pending")
+            )
+        except ChainError:
+            # its text has the whole URL, and advice to users of the SDK
+            raise ChainError(f"no answer from {name}, by whose time the keeper goes") from None
         return pending if pending - latest > IDLE_SECONDS else latest
 
     return now

@@ -105,7 +105,11 @@ def check(
 ) -> Findings:
     """Everything, in the order in which a keeper needs it. `offline` leaves out what is elsewhere:
     nodes, sources and the mailbox."""
-    return _Check(config, password, waiting).findings(offline=offline)
+    said: set[Finding] = set()
+    for finding in _Check(config, password, waiting).findings(offline=offline):
+        if finding not in said:  # several parts may lack the same thing
+            said.add(finding)
+            yield finding
 
 
 class _Check:

@@ -52,6 +52,7 @@ from perpool.settings import (
     Section,
     Span,
     closest,
+    duration_text,
     fault_texts,
     parse_toml,
     read_text,
@@ -149,7 +150,7 @@ Listed = (NoDecode, BeforeValidator(_words))
 def _outside(name: str, value: timedelta, least: int, most: int) -> Iterator[str]:
     """A fault where a duration is outside its bounds in seconds."""
     if not least <= value.total_seconds() <= most:
-        yield f"{name}: has to be between {least}s and {most}s"
+        yield f"{name}: has to be between {duration_text(least)} and {duration_text(most)}"
 
 
 # -- sections --

@@ -17,9 +17,10 @@ import structlog
 from click.testing import CliRunner, Result
 from eth_account import Account
 
+from perpool.chain import Chain, ChainError
 from perpool.keeper.chain.contracts import KeeperError
 from perpool.keeper.cli import keeper, run_once, waiting
-from perpool.keeper.operation.assembly import Done, open_accounts
+from perpool.keeper.operation.assembly import Done, chain_clock, open_accounts
 from perpool.keeper.operation.config import PREFIX, load_config
 from perpool.keeper.signing import PASSWORD_VARIABLE
 
@@ -263,6 +264,27 @@ def test_command__no_secret_of_a_node_s_url(
         assert "no answer from 127.0.0.1:9, by whose time the keeper goes" in run.output
 
 
+def test_chain_clock__a_node_that_goes_away_is_named_by_its_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Node:
+        answers = True
+
+        def rpc(self, *_: object) -> dict[str, str]:
+            if not self.answers:
+                raise ChainError("no answer from http://127.0.0.1:9/hushhush. Try --rpc")
+            return {"timestamp": hex(1_700_000_000)}
+
+    node = Node()
+    monkeypatch.setattr(Chain, "connect", lambda *_, **__: node)
+    clock = chain_clock("http://127.0.0.1:9/hushhush")
+    assert clock() == 1_700_000_000
+    node.answers = False
+    with pytest.raises(ChainError) as caught:
+        clock()
+    assert str(caught.value) == "no answer from 127.0.0.1:9, by whose time the keeper goes"
+
+
 @dataclass
 class Failed:
     """A keeper whose roles failed."""
@@ -279,3 +301,14 @@ def test_run_once__one_reason_once_with_all_that_it_stopped() -> None:
     with pytest.raises(click.ClickException) as caught:
         run_once(Failed(failed))  # type: ignore[arg-type]
     assert caught.value.message == "submitter, liquidator: full; watch: ?"
+
+
+def test_run_once__a_submitter_that_failed_knows_of_no_other(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(click.ClickException):
+        run_once(Failed([("submitter", "full")], stands_by=True))  # type: ignore[arg-type]
+    assert capsys.readouterr().out == "nothing was sent\n"
+    with pytest.raises(click.ClickException):
+        run_once(Failed([("liquidator", "full")], stands_by=True))  # type: ignore[arg-type]
+    assert capsys.readouterr().out == "another submitter is active\n"

@@ -281,6 +281,26 @@ def test_post__memory_full() -> None:
     assert said(mailbox, 0) == [message(reporter=0)]
 
 
+def test_post__disk_without_room_for_what_sqlite_shares(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which SQLite does not tell from a disk that fails."""
+    mailbox = open_mailbox(str(path), CHAIN, ORACLE)
+
+    def failing(database: Database) -> sqlite3.Connection:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "_connected", failing)
+        with pytest.raises(MailboxError, match=f"{path}: the disk is full or fails: check it"):
+            mailbox.post([message()])
+    mailbox.post([message()])
+    assert said(mailbox) == [message()]
+    mailbox.close()
+
+
 def test_post__somebody_writes_for_too_long(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "BUSY_SECONDS", 0.3)
     mailbox = open_mailbox(str(path), CHAIN, ORACLE)

@@ -215,6 +215,8 @@ def test_open_account__test_account_of_ape() -> None:
 def test_open_account__unknown_to_ape() -> None:
     with pytest.raises(SignerError, match="there is no account nobody-has-this"):
         open_account("ape:nobody-has-this", no_password)
+    with pytest.raises(SignerError, match=r"test accounts are TEST::0 to TEST::9$"):
+        open_account("ape:TEST::10", no_password)
 
 
 # -- keystores --
