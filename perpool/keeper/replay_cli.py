@@ -39,7 +39,11 @@ MEDIAN, AVERAGE = "#b9c0cc", "#1aa08f"
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path), help="Data folder, as for the demo.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Data folder; needed here, see README.md. Default: as for the demo.",
+)
 @click.option("--market", "chosen", multiple=True, help="Default: all of several venues.")
 @click.option("--from", "first", help="First day, UTC. Default: where all venues begin.")
 @click.option("--to", "last", help="Last day, UTC. Default: where the first venue ends.")
