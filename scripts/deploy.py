@@ -34,10 +34,11 @@ __all__ = ["ApeSender", "cli", "load_account", "network_name"]
 def show_plan(deployment: Deployment) -> None:
     """Every step, and what a run would do with it."""
     preview = deployment.preview()
+    width = max((len(step.name) for step, _ in preview), default=0)
     for number, (step, status) in enumerate(preview, 1):
         verb = "send" if status is Status.SENT else status.value
         text = shorten(describe(step), 150, placeholder=" ...")
-        click.echo(f"{number:3}  {verb:14}{step.name:32}{text}")
+        click.echo(f"{number:3}  {verb:14}{step.name:{width}}  {text}")
     count = sum(status is Status.SENT for _, status in preview)
     click.echo(f"{count} transactions to send from {deployment.sender.address}; nothing was sent")
 

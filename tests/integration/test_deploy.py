@@ -79,6 +79,7 @@ def test_deploy__from_nothing_and_again(anvil: Anvil, chain: Chain, output: Path
     assert "deploy CarryVault(<CarryStrategy>, <ADA.reverse>, <ADA.forward>, <ADA.venue>" in (
         plan.stdout
     )
+    assert "ADA: approve the venue's liquidity  <USDT>.approve(" in plan.stdout
     assert "nothing was sent" in plan.stdout
     assert (sent(chain), output.exists()) == (0, False)
 
