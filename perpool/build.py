@@ -58,6 +58,13 @@ class BuildError(Exception):
     """A contract or artifact is missing or does not compile; the message says what to do."""
 
 
+def _end(layout: Mapping[str, Any]) -> int:
+    """Where the last immutable of a code layout ends, those of modules included."""
+    if isinstance(layout.get("offset"), int):
+        return int(layout["offset"]) + int(layout["length"])
+    return max(map(_end, layout.values()), default=0)
+
+
 @dataclass(frozen=True, eq=False)
 class Artifact:
     """A compiled contract.
@@ -82,6 +89,11 @@ class Artifact:
     def constructor(self) -> dict[str, Any] | None:
         """ABI entry of the constructor, if the contract has one."""
         return next((entry for entry in self.abi if entry["type"] == "constructor"), None)
+
+    @property
+    def deployed_size(self) -> int:
+        """Size in bytes of the code on a chain: `runtime`, and the immutables behind it."""
+        return len(self.runtime) + _end(self.storage_layout.get("code_layout", {}))
 
     @property
     def blueprint_size(self) -> int:

@@ -1,8 +1,9 @@
 """Check the code size of every deployable contract.
 
-Runtime code may have 24,576 bytes (EIP-170). Pools and carry strategies are deployed from
-blueprints (ERC-5202), which hold the whole init code behind three bytes and are limited in the same
-way; they keep some room for later. Exits with 1 when a contract is too large or does not compile.
+Code on a chain, with its immutables, may have 24,576 bytes (EIP-170). Pools and carry strategies
+are deployed from blueprints (ERC-5202), which hold the whole init code behind three bytes and are
+limited in the same way; they keep some room for later. Exits with 1 when a contract is too large or
+does not compile.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ class CodeSize:
     """Sizes of one contract in bytes; `blueprint` only where it is deployed from one."""
 
     path: str
-    runtime: int
+    deployed: int
     blueprint: int | None
 
     @property
     def free(self) -> int:
         """Bytes left under the tighter of the limits, negative when over."""
-        room = CODE_SIZE_LIMIT - self.runtime
+        room = CODE_SIZE_LIMIT - self.deployed
         if self.blueprint is None:
             return room
         return min(room, CODE_SIZE_LIMIT - HEADROOM - self.blueprint)
@@ -53,19 +54,19 @@ def measure(path: Path) -> CodeSize:
     """Compile one contract and measure it. Raises BuildError if it does not compile."""
     artifact = compile_contract(path)
     blueprint = artifact.blueprint_size if path.stem in BLUEPRINTS else None
-    return CodeSize(str(path), len(artifact.runtime), blueprint)
+    return CodeSize(str(path), artifact.deployed_size, blueprint)
 
 
 def report(sizes: list[CodeSize]) -> Table:
     """The sizes as a table."""
     table = Table(title="Code size in bytes")
     table.add_column("contract")
-    for heading in ("runtime", "blueprint", "free"):
+    for heading in ("deployed", "blueprint", "free"):
         table.add_column(heading, justify="right")
     for size in sizes:
         blueprint = "" if size.blueprint is None else f"{size.blueprint:,}"
         style = "red" if size.free < 0 else None
-        table.add_row(size.path, f"{size.runtime:,}", blueprint, f"{size.free:,}", style=style)
+        table.add_row(size.path, f"{size.deployed:,}", blueprint, f"{size.free:,}", style=style)
     table.caption = f"limit {CODE_SIZE_LIMIT:,}; blueprints also keep {HEADROOM:,} for later"
     return table
 

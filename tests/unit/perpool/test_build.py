@@ -304,6 +304,43 @@ def test_source_map__survives_the_cache() -> None:
 # -- blueprints --
 
 
+IMMUTABLES = """
+# pragma version 0.4.3
+from contracts.modules import limits
+
+initializes: limits
+
+OWNER: immutable(address)
+
+@deploy
+def __init__():
+    limits.__init__()
+    OWNER = msg.sender
+
+@external
+@view
+def owner() -> (address, uint256):
+    return OWNER, limits.LIMITS[1]
+"""
+LIMITS = """
+# pragma version 0.4.3
+LIMITS: immutable(uint256[2])
+
+@deploy
+def __init__():
+    LIMITS = [1, 2]
+"""
+
+
+def test_deployed_size__is_of_the_code_on_a_chain(tree: Path, evm: Evm) -> None:
+    """With the immutables behind it: one of the contract, two words of a module."""
+    write(tree / "contracts/modules/limits.vy", LIMITS)
+    artifact = Project(tree).compile_source(IMMUTABLES, "Owned")
+
+    assert len(evm.code(evm.deploy(artifact))) == artifact.deployed_size
+    assert artifact.deployed_size == len(artifact.runtime) + 3 * 32
+
+
 def test_blueprint_initcode__deploys_prefixed_initcode(evm: Evm) -> None:
     artifact = compile_contract("TestFeed")
 
