@@ -74,10 +74,10 @@ class Reporter:
         other keys' reports are posted. The next tick goes on from there; what is not posted by the
         next observation gives way to it.
         """
-        if not self._begun:
-            self._begin()
-            self._begun = True
         observed_at = now // self.cadence * self.cadence
+        if not self._begun:
+            self._begin(observed_at)
+            self._begun = True
         waiting = [each for each in self.signers if self._spoken.get(each.address) != observed_at]
         for messages in self._posts.values():
             self.mailbox.post(messages)
@@ -90,19 +90,25 @@ class Reporter:
         self._log(observations, found)
         return found
 
-    def _begin(self) -> None:
-        """Write down what the mailbox has of ours: all that is left where the file is lost."""
+    def _begin(self, observed_at: int) -> None:
+        """Write down what the mailbox has of ours: all that is left where the file is lost.
+
+        Of this time, the one before and the one after: what is older is not signed again, and
+        whoever can write there has all that was ever signed.
+        """
         contracts = {each.contract for each in self.contracts.subjects(0)}
         for signer in self.signers:
             found: dict[int, dict[Subject, tuple[int, ...]]] = {}
             for message in self.mailbox.read(signer.address)[0]:
                 report, contract = message.report, message.contract
+                if abs(report.observed_at - observed_at) > self.cadence:
+                    continue
                 # whoever can write there may have put in anything
                 if contract in contracts and is_signed(report, self.contracts.domain(contract)):
                     subject = Subject(contract, report.observed_at, report.tokens)
                     found.setdefault(report.observed_at, {}).setdefault(subject, report.values)
-            for observed_at, said in found.items():
-                self.statements.keep(signer.address, observed_at, said)
+            for time, said in found.items():
+                self.statements.keep(signer.address, time, said)
 
     def _value(self, observation: Observation) -> Values:
         """What the venues agree on of a market, in figures for whoever watches."""

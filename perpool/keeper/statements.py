@@ -20,8 +20,12 @@ from perpool.keeper.database import MEMORY, Database
 from perpool.keeper.model import Subject
 from perpool.keeper.transactions.journal import JournalError
 
+AGE = 172_800
+"""Seconds for which a statement is kept: no contract takes a report that is older than half of it,
+and the other half is for clocks."""
 KEPT = 240
-"""Statements of a reporter that are kept, the newest: four hours of minutes."""
+"""Statements of a reporter that are kept at any age, those written last. So a clock that is far
+ahead for a while does not take away what is true of the present."""
 
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS statement (
@@ -64,7 +68,8 @@ class Statements:
     def keep(self, reporter: str, observed_at: int, said: Statement) -> Statement:
         """Have him say this of a moment, unless he has said something; gives what he says.
 
-        Raises StatementsError.
+        What is older than that by more than `AGE` is forgotten, but for the last `KEPT`. However
+        much is written, nothing that still counts goes. Raises StatementsError.
         """
         key = (self.deployment, reporter, observed_at)
         with self._database.transaction() as database:
@@ -74,10 +79,10 @@ class Statements:
                 (*key, _dump(said)),
             )
             database.execute(
-                "DELETE FROM statement WHERE deployment = ? AND reporter = ? AND id NOT IN ("
-                "SELECT id FROM statement WHERE deployment = ? AND reporter = ?"
+                "DELETE FROM statement WHERE deployment = ? AND reporter = ? AND observed_at < ?"
+                " AND id NOT IN (SELECT id FROM statement WHERE deployment = ? AND reporter = ?"
                 " ORDER BY id DESC LIMIT ?)",
-                (*key[:2], *key[:2], KEPT),
+                (*key[:2], observed_at - AGE, *key[:2], KEPT),
             )
         found = self.of(reporter, observed_at)
         assert found is not None

@@ -195,6 +195,39 @@ def test_reporter__a_restart_without_the_file_goes_by_the_mailbox(setting: Setti
     assert setting.posted() == before
 
 
+def test_reporter__old_reports_in_his_place_push_nothing_out(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has his password puts in again all that he ever signed."""
+    setting.reporter(0).tick(NOW + 60)
+    before = setting.posted()
+    domain = setting.contracts.domain(setting.oracle.address)
+
+    def signed(time: int) -> Message:
+        report = sign_report(setting.keys[0], domain, time, before[0].report.tokens, [1])
+        return Message(domain.chain_id, setting.oracle.address, report)
+
+    kept: list[int] = []
+    keep = setting.statements.keep
+
+    def noted(reporter: str, observed_at: int, said: Any) -> Any:
+        kept.append(observed_at)
+        return keep(reporter, observed_at, said)
+
+    monkeypatch.setattr(setting.statements, "keep", noted)
+    monkeypatch.setattr("perpool.keeper.statements.KEPT", 1)
+    old = [signed(NOW + 60 + each) for each in (-(10**6), -120, -61, 61, 120, 10**6)]
+    setting.panel.says["ADA"]["b"] = ("0.0009", "2")
+    for _ in range(2):
+        setting.mailbox.post(old)
+        setting.reporter(0).tick(NOW + 70)
+        assert (setting.posted(), kept) == (before, [])
+    # the times beside it are his, where a clock was a little off
+    setting.mailbox.post([signed(NOW), signed(NOW + 120)])
+    setting.reporter(0).tick(NOW + 80)
+    assert (setting.posted(), kept) == (before, [NOW, NOW + 120])
+
+
 def test_reporter__two_processes_with_one_file_say_the_same(setting: Setting) -> None:
     first, second = setting.reporter(0), setting.reporter(0)
     first.observe(NOW + 60)

@@ -10,7 +10,7 @@ import pytest
 
 from perpool.keeper import statements as module
 from perpool.keeper.model import Subject
-from perpool.keeper.statements import KEPT, Statements, StatementsError
+from perpool.keeper.statements import AGE, KEPT, Statements, StatementsError
 from perpool.keeper.transactions.journal import JournalError
 
 ROOT = Path(__file__).parents[3]
@@ -51,18 +51,50 @@ def test_keep__each_reporter_time_and_deployment_for_itself(path: Path) -> None:
     elsewhere.close()
 
 
-def test_keep__the_newest_in_the_order_of_writing(
+def say(statements: Statements, *times: int) -> None:
+    for time in times:
+        for reporter in ("0xR", "0xS"):
+            statements.keep(reporter, time, {Subject("0xOracle", time, ("0xA",)): (1,)})
+
+
+def test_keep__nothing_goes_that_may_count(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many others are written after it, older or newer."""
+    monkeypatch.setattr(module, "KEPT", 3)
+    assert AGE > 86_400
+    statements = Statements(path, "a")
+    others = [TIME + AGE, *range(TIME - 600, TIME, 60), *range(TIME + 60, TIME + 600, 60)]
+    say(statements, TIME, *others)
+    assert all(statements.of("0xR", each) for each in (TIME, *others))
+    statements.close()
+
+
+def test_keep__what_is_old_goes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT", 3)
+    statements = Statements(path, "a")
+    times = [TIME, TIME + 60, TIME + AGE, TIME + AGE + 60]
+    for time, left in zip(
+        times, ([True], [True] * 2, [True] * 3, [False] + [True] * 3), strict=True
+    ):
+        say(statements, time)
+        assert [statements.of("0xR", each) is not None for each in times[: len(left)]] == left
+    # of a time that is over there is a statement still, once it is asked for
+    say(statements, TIME)
+    assert statements.of("0xR", TIME) is not None
+    statements.close()
+
+
+def test_keep__a_clock_that_is_ahead_takes_nothing_away(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A clock that was ahead for a moment leaves what is true of the present."""
+    """For as long as fewer than `KEPT` are written."""
     assert KEPT == 240
     monkeypatch.setattr(module, "KEPT", 3)
     statements = Statements(path, "a")
-    times = [TIME, TIME + 10**9, TIME + 60, TIME + 120]
-    for time in times:
-        statements.keep("0xR", time, {Subject("0xOracle", time, ("0xA",)): (1,)})
-        statements.keep("0xS", time, {Subject("0xOracle", time, ("0xA",)): (1,)})
-    assert [statements.of("0xR", each) is not None for each in times] == [False, True, True, True]
+    ahead = TIME + 10**9
+    say(statements, TIME, ahead, ahead + 60)
+    assert statements.of("0xR", TIME) is not None
+    say(statements, ahead + 120)
+    assert statements.of("0xR", TIME) is None
     statements.close()
 
 
