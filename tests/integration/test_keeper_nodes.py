@@ -893,16 +893,53 @@ def test_send__what_anvil_says(anvil: Anvil, chain: Chain) -> None:
         chain.rpc("evm_setAutomine", True)
 
 
-def test_transaction__any_node_that_has_it(three: list[RpcProxy], chain: Chain) -> None:
+def answering(method: str, result: object) -> Rewrite:
+    """A node that answers one method with the same whatever is asked."""
+
+    def rewrite(asked: str, parameters: list[Any], answer: dict[str, Any]) -> dict[str, Any]:
+        return {**answer, "result": result} if asked == method else answer
+
+    return rewrite
+
+
+def test_transaction__not_before_the_majority_has_it(three: list[RpcProxy], chain: Chain) -> None:
     nodes = connect(*three)
     raw = signed(chain, 9)
     hash_ = chain.rpc("eth_sendRawTransaction", "0x" + raw.hex())
     three[0].swallows = three[1].swallows = True
+    assert nodes.transaction(hash_) is None
+    three[1].swallows = False
     found = nodes.transaction(hash_)
     assert found is not None
     assert int(found["nonce"], 16) == 9
     chain.rpc("anvil_dropAllTransactions")
     assert nodes.transaction(hash_) is None
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_transaction__an_echo_of_what_is_asked(
+    three: list[RpcProxy], probe: Contract, count: int
+) -> None:
+    hash_ = "0x" + 32 * "ab"
+    nodes = connect(*three[:count])
+    nodes.head()
+    three[0].rewrite = answering("eth_getTransactionByHash", {"hash": hash_})
+    assert nodes.transaction(hash_) is None
+
+
+@pytest.mark.parametrize("answer", [True, 5, "abc", [], {}, {"hash": "0x" + 32 * "cd"}])
+def test_transaction__an_answer_that_is_none(
+    three: list[RpcProxy], chain: Chain, answer: object
+) -> None:
+    nodes = connect(*three)
+    nodes.head()
+    three[0].rewrite = answering("eth_getTransactionByHash", answer)
+    hash_ = chain.rpc("eth_sendRawTransaction", "0x" + signed(chain, 9).hex())
+    found = nodes.transaction(hash_)
+    assert found is not None
+    assert found["hash"] == hash_
+    chain.rpc("anvil_dropAllTransactions")
+    assert nodes.metrics.node_up.labels(three[0].url[7:])._value.get() == 0
 
 
 def test_estimate(three: list[RpcProxy], chain: Chain, probe: Contract) -> None:

@@ -179,6 +179,19 @@ class Connection(Chain):
         answers = self.batch([("eth_call", self._call_arguments(call, block)) for call in calls])
         return [self._outcome(call, answer) for call, answer in zip(calls, answers, strict=True)]
 
+    def transaction(self, transaction_hash: str) -> dict[str, Any] | None:
+        """A transaction by its hash, in lower case, mined or waiting.
+
+        Raises Silence for anything else.
+        """
+        found = self.rpc("eth_getTransactionByHash", transaction_hash)
+        if found is None:
+            return None
+        same = isinstance(found, Mapping) and str(found.get("hash")).lower() == transaction_hash
+        if not same:
+            raise Silence("gave something else for a transaction")
+        return dict(found)
+
     def receipt(self, transaction_hash: str) -> Receipt | None:
         """A transaction's receipt."""
         data = self.rpc("eth_getTransactionReceipt", transaction_hash)

@@ -27,9 +27,9 @@ ASSUMPTIONS. Fewer than `min_agreeing` nodes lie in the same way. With one node,
 default, that is none: the one that is left is believed while the other is down, slow or plainly
 behind. Two nodes with `min_agreeing` 2, or three, trust none alone. Our clock is right to well
 below `LATE`. A chain that stands still for longer makes an honest node seem behind, and then one
-liar of two wins. Gas estimates, tips, waiting transactions and reasons of failures are not
-compared: they decide how a transaction is sent, never what it does. That it would fail has to be
-said by `min_agreeing`.
+liar of two wins. Gas estimates, tips and reasons of failures are not compared: they decide how a
+transaction is sent, never what it does. That it would fail, or waits somewhere, has to be said by
+`min_agreeing`.
 """
 
 from __future__ import annotations
@@ -227,9 +227,16 @@ class Nodes:
         ]
 
     def transaction(self, transaction_hash: str) -> dict[str, Any] | None:
-        """A transaction that any node has, mined or waiting."""
-        found = self._all(lambda node: node.rpc("eth_getTransactionByHash", transaction_hash))
-        return next((dict(each) for each in found if each is not None), None)
+        """A transaction, mined or waiting, None until a majority has it.
+
+        One node alone may have kept it to itself, or echo what it was asked for.
+        """
+        outcomes = self._ask(lambda node: node.transaction(transaction_hash))
+        answered = [said for _, said in outcomes if not isinstance(said, Exception)]
+        if not answered:
+            raise NodesError(_excuses(outcomes))
+        found: list[dict[str, Any]] = [each for each in answered if each is not None]
+        return found[0] if self._suffices(len(found), _count_answers(outcomes)) else None
 
     def receipt(self, transaction_hash: str) -> Receipt | None:
         """A transaction's receipt, None until a majority has it."""
