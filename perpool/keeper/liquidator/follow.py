@@ -52,6 +52,8 @@ SPAN = 2_000
 """Blocks of which events are asked for at once; fewer after a failure."""
 TAIL = 64
 """Blocks that are looked through again; half of what is asked for at once where that is less."""
+PIECE = 400
+"""Accounts that are read at once: however many a span has, no answer takes longer than that."""
 CHUNKS = 20
 """Spans that one call of `advance` works through."""
 WINDOW = 512
@@ -215,10 +217,16 @@ class AccountFollower(Generic[I]):
             if scanned >= head.number:
                 break
             last = min(first + self._span - 1, head.number)
-            seen = self._sightings(first, last)
             known = {each for each in recent if each[0] >= first}
-            accounts = doubtful.union(*(self._subjects(event) for _, event in seen ^ known))
-            positions = self._positions(accounts, head)
+            try:
+                seen = self._sightings(first, last)
+                accounts = doubtful.union(*(self._subjects(event) for _, event in seen ^ known))
+                positions = self._positions(accounts, head)
+            except ChainError:
+                # maybe because these are too many
+                self._span = max(1, self._span // 2)
+                raise
+            self._span = min(2 * self._span, self._longest_span)
             blocks = [*self._anchor(common), Block(head.number, head.hash)]
             if not self._is_there(blocks[-1]):
                 # what was read may be of several forks
@@ -255,24 +263,22 @@ class AccountFollower(Generic[I]):
 
     def _sightings(self, first: int, last: int) -> set[Sighting]:
         """Events of these blocks that are about somebody's position."""
-        try:
-            events = self.reader.logs(list(self.indexes), first, last)
-        except ChainError:
-            # maybe because these are too many
-            self._span = max(1, self._span // 2)
-            raise
-        self._span = min(2 * self._span, self._longest_span)
+        events = self.reader.logs(list(self.indexes), first, last)
         return {each for each in events if self._subjects(each[1])}
 
     def _positions(self, accounts: Iterable[Account], head: Head) -> list[tuple[str, Position]]:
         """(pool, position) of accounts at a block."""
-        known = sorted(accounts)
-        calls = [self._calls(each) for each in known]
-        answers = iter(values(self.reader.read([call for each in calls for call in each], head)))
-        return [
-            (account.pool, self._position(account, [next(answers) for _ in each]))
-            for account, each in zip(known, calls, strict=True)
-        ]
+        known, found = sorted(accounts), []
+        for start in range(0, len(known), PIECE):
+            piece = known[start : start + PIECE]
+            calls = [self._calls(each) for each in piece]
+            read = self.reader.read([call for each in calls for call in each], head)
+            answers = iter(values(read))
+            found += [
+                (account.pool, self._position(account, [next(answers) for _ in each]))
+                for account, each in zip(piece, calls, strict=True)
+            ]
+        return found
 
     def _subjects(self, event: Event) -> set[Account]:
         """Whose positions an event is about."""

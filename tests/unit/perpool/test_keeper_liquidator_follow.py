@@ -17,7 +17,15 @@ from perpool.chain import Call, ChainError
 from perpool.evm import Event, Reverted, Struct
 from perpool.evm.codec import checksum
 from perpool.keeper.chain.nodes import Head
-from perpool.keeper.liquidator.follow import CONTRACTS, TAIL, Follower, FollowError, Progress
+from perpool.keeper.liquidator import follow
+from perpool.keeper.liquidator.follow import (
+    CONTRACTS,
+    PIECE,
+    TAIL,
+    Follower,
+    FollowError,
+    Progress,
+)
 from perpool.keeper.liquidator.index import Leg
 
 REVERSE, FORWARD = checksum(b"\x01" * 20), checksum(b"\x02" * 20)
@@ -239,6 +247,40 @@ def test_advance__smaller_spans_where_a_node_refuses(path: Path) -> None:
     chain.most_blocks = 40
     follower.advance(chain.head())
     assert chain.asked == [(0, 79), (0, 39), (0, 19), (20, 59), (60, 99)]
+
+
+def test_advance__more_accounts_than_are_read_at_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert PIECE == 400
+    monkeypatch.setattr(follow, "PIECE", 5)
+    chain = ScriptedChain()
+    chain.mine({(pool, each): (7, number) for number, each in enumerate(NAMES) for pool in POOLS})
+    follower = follower_of(chain, path)
+    assert follower.advance(chain.head()) == Progress(scanned=1, behind=0, read=24)
+    assert chain.reads == [5, 5, 5, 5, 4]
+    check(follower, chain)
+
+
+def test_advance__smaller_spans_where_accounts_take_too_long(path: Path) -> None:
+    chain = ScriptedChain()
+    for name in NAMES:
+        chain.mine({(REVERSE, name): (100, 1)})
+    follower = follower_of(chain, path, span=16)
+
+    def tire() -> None:
+        [first, last] = chain.asked[-1]
+        if last - first >= 4:
+            raise ChainError("no answer within 5 s")
+
+    chain.before_read = tire
+    for _ in range(2):
+        with pytest.raises(ChainError):
+            follower.advance(chain.head())
+    chain.before_read = lambda: None
+    follower.advance(chain.head())
+    assert chain.asked == [(0, 12), (0, 7), (0, 3), (4, 11), (12, 12)]
+    check(follower, chain)
 
 
 def test_advance__accounts_that_cannot_be_read(
