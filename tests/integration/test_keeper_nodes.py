@@ -802,6 +802,52 @@ def test_head__one_of_three_on_another_fork(three: list[RpcProxy], probe: Contra
     assert liar.counts["eth_call"] == asked
 
 
+@pytest.mark.parametrize("behind", [1, 3])
+def test_head__one_of_three_on_another_fork_while_one_is_late(
+    three: list[RpcProxy], chain: Chain, behind: int
+) -> None:
+    """One against one at the top; lower down all three have a say."""
+    liar, late, _ = three
+    nodes = connect(*three)
+    liar.lies, late.lag = {"hashes"}, behind
+    head = nodes.head()
+    block = chain.rpc("eth_getBlockByNumber", hex(chain.block_number - behind), False)
+    assert (head.number, head.hash) == (chain.block_number - behind, block["hash"])
+    # the liar is apart
+    asked = liar.counts["eth_getTransactionCount"]
+    nodes.nonce(KEY.address, head)
+    assert liar.counts["eth_getTransactionCount"] == asked
+
+
+def test_head__one_of_three_on_another_fork_while_one_is_too_late(
+    three: list[RpcProxy], chain: Chain
+) -> None:
+    liar, late, _ = three
+    nodes = connect(*three)
+    liar.lies, late.lag = {"hashes"}, 4
+    with pytest.raises(Disagreement, match=f"block {chain.block_number}:"):
+        nodes.head()
+
+
+def test_head__a_fork_of_one_block_below_which_all_agree(
+    three: list[RpcProxy], chain: Chain
+) -> None:
+    top = chain.block_number
+
+    def fork(method: str, parameters: list[Any], answer: dict[str, Any]) -> dict[str, Any]:
+        found = answer.get("result")
+        if method == "eth_getBlockByNumber" and found and int(found["number"], 16) == top:
+            return {**answer, "result": {**found, "hash": "0x" + 32 * "fa"}}
+        return answer
+
+    forked, late, _ = three
+    nodes = connect(*three)
+    forked.rewrite, late.lag = fork, 2
+    with capture_logs() as logs:
+        assert nodes.head().number == top - 2
+    assert logs == []
+
+
 def test_receipt__not_before_the_majority_has_it(
     three: list[RpcProxy], chain: Chain, probe: Contract
 ) -> None:

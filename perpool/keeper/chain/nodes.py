@@ -21,7 +21,8 @@ Nodes that are behind, or on another fork, take no part until they have caught u
 at that anew. The newest block is one that most nodes have, so one that makes up a higher one gains
 nothing. Where half of them say more than `max_lag_blocks` above the rest, that is a Disagreement,
 unless the rest is plainly behind: its newest blocks are older than `LATE`, those above are not, and
-those above have the same blocks where the others end.
+those above have the same blocks where the others end. Where nodes differ on the newest block, one a
+little older counts that more of them have.
 
 ASSUMPTIONS. Fewer than `min_agreeing` nodes lie in the same way. With one node, or two and the
 default, that is none: the one that is left is believed while the other is down, slow or plainly
@@ -397,6 +398,10 @@ class Nodes:
             self.log.warning("node outvoted", nodes=outvoted, about=about)
         return winner[1]
 
+    def _is_decided(self, votes: Sequence[tuple[Endpoint, Any]]) -> bool:
+        said = [each for _, each in votes if not isinstance(each, ChainError)]
+        return any(self._suffices(said.count(each), _count_answers(votes)) for each in said)
+
     def _suffices(self, same: int, answers: int) -> bool:
         return same >= self.min_agreeing and 2 * same > answers
 
@@ -425,7 +430,11 @@ class Nodes:
         )
 
     def _compare(self, latest: Mapping[Endpoint, Head]) -> tuple[Head, dict[Endpoint, str]]:
-        """The newest block that most nodes have, and why others are apart from them."""
+        """The newest block that most nodes have, and why others are apart from them.
+
+        Where those that have reached it differ, one that the others have too: they may outvote one
+        of them lower down.
+        """
         voices, ahead = latest, latest
         while 2 * len(ahead) >= len(voices):
             voices = ahead
@@ -436,10 +445,14 @@ class Nodes:
             behind = {head for head in voices.values() if head.number <= highest}
             if 2 * len(ahead) >= len(voices) and not self._are_behind(behind, ahead):
                 raise self._disagreement(f"the newest block, {ranks[0]} or {ranks[-1]}")
-        votes = [(node, head) for node, head in voices.items() if head.number == height]
-        above = [node for node, head in voices.items() if head.number > height and node.ready]
-        if above:
-            votes += self._ask(lambda node: node.block(hex(height)), above)
+        lower = {each for each in ranks if height - self.max_lag_blocks <= each < height}
+        votes = self._votes(voices, height)
+        if not self._is_decided(votes):
+            for each in sorted(lower, reverse=True):
+                below = self._votes(voices, each)
+                if self._is_decided(below):
+                    height, votes = each, below
+                    break
         agreed: Head = self._decide(votes, f"block {height}")
         voted: dict[Endpoint, Any] = dict(votes)
         apart: dict[Endpoint, str] = {}
@@ -452,6 +465,14 @@ class Nodes:
             elif isinstance(said, ChainError) and not isinstance(said, Silence):
                 apart[node] = f"says block {head.number}, and has no block {height}"
         return agreed, apart
+
+    def _votes(self, voices: Mapping[Endpoint, Head], height: int) -> list[tuple[Endpoint, Any]]:
+        """What nodes that have come so far say of a block."""
+        votes: list[tuple[Endpoint, Any]] = [
+            (node, head) for node, head in voices.items() if head.number == height
+        ]
+        above = [node for node, head in voices.items() if head.number > height and node.ready]
+        return votes + self._ask(lambda node: node.block(hex(height)), above) if above else votes
 
     def _are_behind(self, behind: Iterable[Head], ahead: Mapping[Endpoint, Head]) -> bool:
         """Whether some newest blocks are plainly old ones of the chain that others have."""
