@@ -9,8 +9,8 @@
 
 Each tick brings the positions up to the newest block, cuts their order at the price of that block,
 tries the ways to liquidate those with the most at stake, and hands what pays to the outbox. Who
-cannot be liquidated at a profit rests for some blocks, longer each time, unless his position or the
-price changes.
+cannot be liquidated at a profit rests for some blocks, longer each time, unless the price changes.
+Where his position changes he is tried at once, and rests longer all the same: a wei changes it.
 """
 
 from __future__ import annotations
@@ -346,10 +346,10 @@ class LiquidatorRole:
         if rest is None:
             return False
         change = abs(moment.price_e36 - rest.price_e36) * WAD
-        if position != rest.position or change > rest.price_e36 * PRICE_CHANGE:
+        if change > rest.price_e36 * PRICE_CHANGE:
             del self._rests[subject_of(pool, position)]
             return False
-        return head.number < rest.until
+        return position == rest.position and head.number < rest.until
 
     def _hope(self, candidate: Candidate, usdt: Decimal) -> Decimal:
         """What orders those that there is no time for: USDT, the fewer the longer he has rested.
@@ -520,6 +520,7 @@ class LiquidatorRole:
                 if event.name in _FAILED:
                     self._rest(candidate, event.reason or event.name, head, "failed")
                 elif event.name == "landed":
+                    self._rests.pop(intent.subject, None)
                     self.metrics.liquidations.labels(candidate.pool.leg.value, "landed").inc()
 
 

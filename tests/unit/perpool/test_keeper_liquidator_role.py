@@ -547,6 +547,21 @@ def test_tick__a_changed_position_is_tried_at_once(scene: Scene) -> None:
     scene.evm.mine()
     scene.market.reverse.supply_collateral(1, borrower, sender=borrower)
     assert scene.tick(role).rested
+    # and rests longer still, or a wei a block would have all the time there is
+    tried = [bool(scene.tick(role).rested) for _ in range(16)]
+    assert [number for number, each in enumerate(tried) if each] == [15]
+
+
+def test_tick__who_was_liquidated_begins_anew(scene: Scene) -> None:
+    borrow(scene)
+    scene.market.set_price("8.4")
+    scene.market.pool.swap_to(Decimal(7))
+    role = scene.role()
+    assert [bool(scene.tick(role).rested) for _ in range(2)] == [True, False]
+    scene.market.pool.swap_to(Decimal("8.4"))
+    assert scene.tick(role).chosen
+    assert scene.outcomes("reverse", "landed") == 1
+    assert role._rests == {}
 
 
 def test_tick__who_was_healthy_in_between_is_tried_at_once(scene: Scene) -> None:
