@@ -210,7 +210,7 @@ class CarryStrategy:
     ) -> tuple[int, bool, int]:
         """(shares that it is for, whether they are set apart already, tokens to expect)."""
         held = self.book()
-        taken = self._payable(held, shares, total)
+        taken = self._payable(shares, total)
         money_left = part_up(self._money(held), total - taken, total)
         closing = mul_div_up(held.short, taken, total)
         if closing == 0:
@@ -389,11 +389,10 @@ class CarryStrategy:
 
     def _reachable(self, held: Book, target: int) -> int:
         """The short that one order can make of it on the way to the target."""
-        shorter, longer = self.venue.room()
         largest = tokens_down(self.memory.max_trade, held.price)
         if target >= held.short:
-            return held.short + min(target - held.short, shorter, largest)
-        return held.short - min(held.short - target, longer, largest)
+            return held.short + min(target - held.short, self.venue.room()[0], largest)
+        return held.short - min(held.short - target, largest)
 
     def _margin_needed(self, held: Book, short: int) -> int:
         """USDT to put in, or to take out, with an order that leaves so much of a short."""
@@ -665,13 +664,11 @@ class CarryStrategy:
 
     # -- redemptions --
 
-    def _payable(self, held: Book, shares: int, total: int) -> int:
-        """Of the shares, those that the forward pool's cash and the venue's room allow now."""
+    def _payable(self, shares: int, total: int) -> int:
+        """Of the shares, those that the forward pool's cash allows now."""
         most = shares
         if self.memory.forward_shares:
             most = min(most, mul_div_down(self._withdrawable(), total, self.memory.forward_shares))
-        if held.short:
-            most = min(most, mul_div_down(self.venue.room()[1], total, held.short))
         if most == 0:
             refuse("insufficient cash")
         return most

@@ -87,7 +87,7 @@ def _begin(
     @return Shares that it is for, whether they are set apart already, and tokens to expect.
     """
     held: book.Book = book._read()
-    taken: uint256 = self._payable(held, shares, total)
+    taken: uint256 = self._payable(shares, total)
     money_left: int256 = self._part_up(self._money(held), total - taken, total)
     closing: uint256 = wad_math._mul_div_up(held.short, taken, total)
     if closing == 0:
@@ -108,16 +108,13 @@ def _begin(
 
 @internal
 @view
-def _payable(held: book.Book, shares: uint256, total: uint256) -> uint256:
+def _payable(shares: uint256, total: uint256) -> uint256:
     """
-    @notice Of the shares, those that the forward pool's cash and the venue's room allow now.
+    @notice Of the shares, those that the forward pool's cash allows now. The venue's room is no limit: closing takes none.
     """
     most: uint256 = shares
     if book.forward_shares > 0:
         most = min(most, wad_math._mul_div_down(pools._withdrawable(), total, book.forward_shares))
-    if held.short > 0:
-        longer: uint256 = (staticcall terms.VENUE.room())[1]
-        most = min(most, wad_math._mul_div_down(longer, total, held.short))
     if most == 0:
         errors._insufficient_cash()
     return most

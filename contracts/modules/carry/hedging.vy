@@ -3,9 +3,9 @@
 """
 @title How a carry vault moves its short
 @license AGPL-3.0-only
-@notice Size and margin in one order: as far as one trade and the venue's room go, with the margin that the short has to have
-        then. What is missing of it is borrowed, up to the ceiling; where that is not enough the short is made as small as its
-        margin allows.
+@notice Size and margin in one order: as far as one trade goes, and upwards the venue's room, with the margin that the short has
+        to have then. What is missing of it is borrowed, up to the ceiling; where that is not enough the short is made as small
+        as its margin allows.
 """
 from contracts.modules import wad_math
 from contracts.modules.carry import book
@@ -58,15 +58,12 @@ def _adjust(target_short: uint256) -> (bool, bool):
 @view
 def _reachable(short: uint256, target: uint256, price: uint256) -> uint256:
     """
-    @notice The short that one order can make of it on the way to the target.
+    @notice The short that one order can make of it on the way to the target. Making it smaller takes no room.
     """
-    shorter: uint256 = 0
-    longer: uint256 = 0
-    shorter, longer = staticcall terms.VENUE.room()
     largest: uint256 = targets._tokens_down(trades.max_trade, price)
     if target >= short:
-        return short + min(target - short, min(shorter, largest))
-    return short - min(short - target, min(longer, largest))
+        return short + min(target - short, min((staticcall terms.VENUE.room())[0], largest))
+    return short - min(short - target, largest)
 
 
 @internal

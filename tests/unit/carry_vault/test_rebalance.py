@@ -493,6 +493,14 @@ def leaving(vault: Vault, alice: Account, **changes: Any) -> Vault:
     return vault
 
 
+def test_rebalance__leaves__which_takes_no_room_at_the_venue(plain: Vault, alice: Account) -> None:
+    leaving(plain, alice)
+    plain.venue.set_room(0, 0)
+    assert plain.rebalance()
+    held = plain.holdings()
+    assert (held.collateral, held.debt, held.short) == (0, 0, 0)
+
+
 @pytest.mark.parametrize("price", [8, 10, 12])
 def test_rebalance__leaves_in_one_call(vault: Vault, alice: Account, price: int) -> None:
     leaving(vault, alice)

@@ -245,20 +245,32 @@ def test_settle_redeem__refused_by_the_venue_it_waits(
     assert plain.contract.settle_redeem(bob) > 0
 
 
-def test_settle_redeem__as_many_as_the_venue_has_room_for(
+def test_settle_redeem__takes_no_room_at_the_venue(
     plain: Vault, alice: Account, bob: Account
 ) -> None:
     carrying(plain, alice, bob)
-    # two thirds of his 150
-    plain.venue.set_room(0, plain.tokens(100))
-    shares = plain.contract.balanceOf(bob)
-    plain.request_redeem(bob, shares)
+    plain.venue.set_room(0, 0)
+    plain.request_redeem(bob, plain.contract.balanceOf(bob))
     plain.observe()
-    plain.contract.settle_redeem(bob)
-    left = plain.contract.pendingRedeemRequest(0, bob)
-    assert left == pytest.approx(shares / 3, rel=1e-3)
-    plain.contract.settle_redeem(bob)
+    assert plain.contract.settle_redeem(bob) > plain.tokens(490)
     assert plain.contract.pendingRedeemRequest(0, bob) == 0
+
+
+def test_settle_redeem__the_products_venue_has_no_free_liquidity(
+    evm: Evm, alice: Account, bob: Account
+) -> None:
+    vault = deploy_vault(evm, real_venue=True)
+    carrying(vault, alice, bob)
+    trader = vault.give("trader", usdt=vault.usd(20_000_000))
+    vault.market.usdt.approve(vault.venue, NO_CAP, sender=trader)
+    size = vault.venue.room()[0] * 999 // 1_000
+    expiry = vault.evm.timestamp + 1_000
+    vault.venue.request(-size, vault.usd(15_000_000), 0, expiry, sender=trader)
+    # shorts receive four times as much, and the venue keeps a horizon of it
+    vault.set_funding(200)
+    assert vault.venue.room() == (0, 0)
+    assert vault.redeem(bob, vault.contract.balanceOf(bob)) > vault.tokens(490)
+    assert vault.holdings().short == pytest.approx(vault.tokens(300), rel=1e-3)
 
 
 def test_settle_redeem__is_not_held_to_the_largest_trade(
