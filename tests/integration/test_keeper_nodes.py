@@ -1027,6 +1027,19 @@ def test_estimate__one_liar_of_three(three: list[RpcProxy], probe: Contract) -> 
     assert nodes.estimate(probe.address, probe.set_word.encode(3), KEY.address) == honest
 
 
+@pytest.mark.parametrize("lie", [10**8, 30_000])
+def test_estimate__one_liar_of_two(three: list[RpcProxy], probe: Contract, lie: int) -> None:
+    """It makes nothing too dear to do, nor a limit too low to do it."""
+    nodes = connect(*three[:2])
+    arguments = (probe.address, probe.set_word.encode(3), KEY.address)
+    honest = nodes.estimate(*arguments)
+    three[0].rewrite = answering("eth_estimateGas", hex(lie))
+    assert nodes.estimate(*arguments) == min(honest, lie)
+    assert nodes.estimate(*arguments, ample=True) == max(honest, lie)
+    third = connect(*three)
+    assert third.estimate(*arguments) == third.estimate(*arguments, ample=True) == honest
+
+
 def test_fees__the_median_tip(three: list[RpcProxy], chain: Chain, probe: Contract) -> None:
     nodes = connect(*three)
     head = nodes.head()
@@ -1039,6 +1052,16 @@ def test_fees__the_median_tip(three: list[RpcProxy], chain: Chain, probe: Contra
     assert nodes.fees(head) == (head.base_fee, 2 * GWEI)
     three[1].down()
     assert nodes.fees(head) == (head.base_fee, GWEI)
+
+
+def test_fees__and_estimates_below_nothing(three: list[RpcProxy], probe: Contract) -> None:
+    nodes = connect(*three[:2])
+    head = nodes.head()
+    arguments = (probe.address, probe.set_word.encode(3), KEY.address)
+    honest = nodes.estimate(*arguments), nodes.fees(head)
+    for method in ("eth_estimateGas", "eth_maxPriorityFeePerGas"):
+        three[0].rewrite = answering(method, "-0xfffffffffff")
+        assert (nodes.estimate(*arguments), nodes.fees(head)) == honest
 
 
 # -- threads --

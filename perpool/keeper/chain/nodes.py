@@ -259,33 +259,41 @@ class Nodes:
 
     # -- sending --
 
-    def estimate(self, to: str, data: bytes, sender: str) -> int:
+    def estimate(self, to: str, data: bytes, sender: str, *, ample: bool = False) -> int:
         """Gas that a transaction would need now. Raises Reverted where enough say it would fail.
+
+        The median; of an even number the lower of the two in the middle, so that one node cannot
+        make anything too dear to do. `ample` takes the higher: a limit that is too low would fail.
 
         What fails on the newest block is tried on the one to come: on a chain that has stood still
         the newest is of long ago, and a round of now is from its future.
         """
         message = {"from": sender, "to": to, "data": "0x" + data.hex()}
         try:
-            return self._estimate(message, "latest")
+            found = self._estimates(message, "latest")
         except Reverted:
-            return self._estimate(message, "pending")
+            found = self._estimates(message, "pending")
+        return found[(len(found) - (not ample)) // 2]
 
-    def _estimate(self, message: dict[str, str], block: str) -> int:
+    def _estimates(self, message: dict[str, str], block: str) -> list[int]:
         outcomes = self._ask(lambda node: int(node.rpc("eth_estimateGas", message, block), 16))
         failed = [said for _, said in outcomes if isinstance(said, Reverted)]
-        found = sorted(said for _, said in outcomes if isinstance(said, int))
+        found = _sorted_quantities(outcomes)
         if len(failed) > len(found) and len(failed) >= self.min_agreeing:
             raise failed[0]
         if not found:
             raise NodesError(_excuses(outcomes))
-        return found[len(found) // 2]
+        return found
 
     def fees(self, head: Head | None = None) -> tuple[int, int]:
-        """(base fee, tip) in wei for one unit of gas; the median of the tips that nodes suggest."""
+        """(base fee, tip) in wei for one unit of gas; the median of the tips that nodes suggest.
+
+        Of an even number the lower: a tip that is too low is raised while nothing is mined, one
+        that is too high is paid.
+        """
         base_fee = (head or self.head()).base_fee
         outcomes = self._ask(lambda node: int(node.rpc("eth_maxPriorityFeePerGas"), 16))
-        tips = sorted(said for _, said in outcomes if isinstance(said, int))
+        tips = _sorted_quantities(outcomes)
         return base_fee, tips[(len(tips) - 1) // 2] if tips else 0
 
     def send(self, raw: bytes) -> SendAnswer:
@@ -515,6 +523,11 @@ def _comparable(answers: Any) -> Any:
     if isinstance(answers, Exception):
         return answers
     return [("reverted", each.data) if isinstance(each, Reverted) else each for each in answers]
+
+
+def _sorted_quantities(outcomes: Iterable[tuple[Endpoint, object]]) -> list[int]:
+    """The numbers among answers, but for those with a minus, which a node may write too."""
+    return sorted(said for _, said in outcomes if isinstance(said, int) and said >= 0)
 
 
 def _is_refusal(said: object) -> bool:

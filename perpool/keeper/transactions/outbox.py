@@ -79,7 +79,7 @@ _BAD = ("short of funds", "held", "unmet", "reverted", "refused", "reorganised",
 Name = Literal[
     "sent",  # signed, journalled and broadcast
     "replaced",  # the same nonce again with higher fees
-    "rebroadcast",  # no node had it any more
+    "rebroadcast",  # too few nodes had it any more
     "short of funds",  # the account cannot pay for it
     "held",  # it would cost more than the cap
     "landed",  # mined, and all its values read back
@@ -463,12 +463,13 @@ class Outbox:
             return before
         to, data = compose(transaction.parcels, self.wallet.address, self.multicall, strict=True)
         try:
-            limit = self._limit(self.nodes.estimate(to, data, self.wallet.address))
+            limit = self._limit(to, data)
         except (Reverted, ChainError):
             return before
         return limit if is_other_gas(limit, before) else before
 
-    def _limit(self, estimate: int) -> int:
+    def _limit(self, to: str, data: bytes) -> int:
+        estimate = self.nodes.estimate(to, data, self.wallet.address, ample=True)
         return gas_limit(estimate, self.rules.fees.max_gas)
 
     def _broadcast(
@@ -489,7 +490,7 @@ class Outbox:
                 transaction.parcels, self.wallet.address, self.multicall, strict=True
             )
             try:
-                return self._limit(self.nodes.estimate(to, data, self.wallet.address))
+                return self._limit(to, data)
             except Reverted as error:
                 failing = self._failing(transaction.parcels)
                 if not 0 < len(failing) < len(transaction.parcels):

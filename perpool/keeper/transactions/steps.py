@@ -43,7 +43,7 @@ class View:
     mined: Mined | None
     """The receipt of whichever of its attempts was mined."""
     known: bool
-    """Whether a node has an attempt of it."""
+    """Whether most nodes have its newest attempt."""
     base_fee: int
     tip: int
     """What nodes suggest, in wei for one unit of gas."""
