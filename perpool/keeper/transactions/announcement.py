@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ from perpool.keeper.transactions.journal import Attempt, Intent, Parcel, Transac
 NOTE_BYTES = 2**19
 """Of a note at most; of many unfinished transactions the newest are in it."""
 SUBMITTED = frozenset({"funding", "price", "sync", "observe"})
-"""Kinds of intents of a submitter, who is the one that announces."""
+"""Kinds of intents of a submitter, who is the one that announces; of others none is read."""
 
 _ENTRIES = 16
 _HASHES = 32
@@ -74,22 +74,19 @@ def write_note(transactions: Sequence[Transaction]) -> str:
     return f'{{"transactions": [{", ".join(reversed(entries))}]}}'
 
 
-def read_note(note: str, now: int, kinds: Collection[str] = SUBMITTED) -> list[Announced]:
-    """What a note says, if all of it is well-formed and plausible. Raises ValueError.
-
-    Its intents are of these kinds only.
-    """
+def read_note(note: str, now: int) -> list[Announced]:
+    """What a note says, if all of it is well-formed and plausible. Raises ValueError."""
     try:
         _require(len(note) <= 2 * NOTE_BYTES)
         entries = json.loads(note)["transactions"]
         _require(isinstance(entries, list) and len(entries) <= _ENTRIES)
-        return [_read_entry(each, now, kinds) for each in entries]
+        return [_read_entry(each, now) for each in entries]
     except Exception as error:
         # it may come from anywhere, and eth-account raises all sorts of things
         raise ValueError(f"no announcement of transactions ({type(error).__name__})") from None
 
 
-def _read_entry(entry: dict[str, Any], now: int, kinds: Collection[str]) -> Announced:
+def _read_entry(entry: dict[str, Any], now: int) -> Announced:
     raw = bytes.fromhex(entry["raw"])
     _require(len(raw) <= _RAW_BYTES)
     signed = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
@@ -97,7 +94,7 @@ def _read_entry(entry: dict[str, Any], now: int, kinds: Collection[str]) -> Anno
     _require(len(to) == 20)
     newest = "0x" + keccak(raw).hex()
     hashes = [_text(each, _HASH) for each in entry["hashes"]]
-    intents = tuple(_read_intent(each, now, kinds) for each in entry["intents"])
+    intents = tuple(_read_intent(each, now) for each in entry["intents"])
     # whatever it brings about, it says in its call: a word each at least
     room = min(_INTENTS, max(len(data) // _WORD, 1)) if data else 0
     _require(len(hashes) <= _HASHES and len(intents) <= room)
@@ -119,9 +116,9 @@ def _read_entry(entry: dict[str, Any], now: int, kinds: Collection[str]) -> Anno
     )
 
 
-def _read_intent(fields: Sequence[Any], now: int, kinds: Collection[str]) -> Intent:
+def _read_intent(fields: Sequence[Any], now: int) -> Intent:
     kind, subject, time, value = fields
-    _require(kind in kinds and _number(time) <= now + _AHEAD_SECONDS)
+    _require(kind in SUBMITTED and _number(time) <= now + _AHEAD_SECONDS)
     return Intent(kind, _text(subject, _SUBJECT), time, _text(value, _VALUE))
 
 

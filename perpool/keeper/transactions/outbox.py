@@ -22,7 +22,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, Protocol, assert_never
@@ -35,7 +35,7 @@ from perpool.evm import Reverted
 from perpool.evm.codec import EventRegistry, canonical
 from perpool.keeper.chain.nodes import Head, Nodes
 from perpool.keeper.operation.metrics import Metrics
-from perpool.keeper.transactions.announcement import SUBMITTED, read_note, write_note
+from perpool.keeper.transactions.announcement import read_note, write_note
 from perpool.keeper.transactions.batches import AGGREGATE, choose, compose
 from perpool.keeper.transactions.fees import FeePolicy, Fees, gas_limit, is_other_gas
 from perpool.keeper.transactions.journal import (
@@ -134,8 +134,8 @@ class Outbox:
 
     `unmet` reads back which intents the chain does not show at a block. `multicall` None sends one
     parcel at a time. `announce` is called with a note on what is in flight before any of it is
-    broadcast; it raises where the lane is not ours any more. Only intents of `kinds` are adopted.
-    `anchor` is the block by whose hash the chain is known again. Times are unix seconds of `clock`.
+    broadcast; it raises where the lane is not ours any more. `anchor` is the block by whose hash
+    the chain is known again. Times are unix seconds of `clock`.
     """
 
     def __init__(
@@ -153,7 +153,6 @@ class Outbox:
         log: Any = None,
         metrics: Metrics | None = None,
         announce: Callable[[str], None] | None = None,
-        kinds: Collection[str] = SUBMITTED,
         anchor: int = 0,
     ) -> None:
         self.nodes = nodes
@@ -166,7 +165,6 @@ class Outbox:
         self.log = log or structlog.get_logger("perpool.keeper.outbox").bind(lane=journal.lane)
         self._unmet = unmet
         self._announce = announce
-        self._kinds = kinds
         self._anchor = anchor
         self._announced: str | None = None
         self._last: Event | None = None
@@ -242,7 +240,7 @@ class Outbox:
             return events
         with self._mutex, self._counting():
             try:
-                announced = read_note(note, self.clock(), self._kinds)
+                announced = read_note(note, self.clock())
             except ValueError as error:
                 self.log.warning("unreadable announcement", reason=str(error))
                 return []
