@@ -27,12 +27,11 @@ from perpool.keeper.model import (
 )
 from perpool.keeper.operation.metrics import Health, Metrics, publish_feeds
 from perpool.keeper.rounds import Collector
+from perpool.keeper.transactions.batches import BATCH_CALLS
 from perpool.keeper.transactions.journal import Intent, Parcel
 
 IDLE_SECONDS = 60
 """Age of the newest block past which a chain is taken to stand still until somebody sends."""
-BATCH = 24
-"""Calls in a transaction; contracts/Multicall.vy takes as many."""
 TRANSACTIONS_A_TICK = 16
 """Where they are mined at once, as on local chains."""
 FAILURES = 3
@@ -245,7 +244,7 @@ class Submitter:
         return sorted(seated)
 
     def _note_malformed(self, count: int) -> None:
-        """Entries that the mailbox has skipped."""
+        """Messages that the mailbox has skipped."""
         if count > 0:
             self.metrics.refused_reports.labels("malformed").inc(count)
             self.log.warning("report refused", reason="malformed", count=count)
@@ -255,12 +254,11 @@ class Submitter:
         self.metrics.refused_reports.labels(reason).inc()
         if reason == "equivocation":
             self.metrics.equivocations.labels(report.reporter).inc()
-        # strangers have any number of names
-        key = (reason, "" if reason.startswith("unknown") else report.reporter)
+        key = (reason, report.reporter)
         if abs(time - self._refusal_said.get(key, -SAY_AGAIN_SECONDS)) < SAY_AGAIN_SECONDS:
             return
         self._refusal_said[key] = time
-        # a position that was lost brings old ones back
+        # what somebody said last stays in the mailbox when he is gone
         log = self.log.debug if reason == "too old" else self.log.warning
         log(
             "report refused",
@@ -289,8 +287,8 @@ class Submitter:
         prices: list[Action] = [each for each in fresh if isinstance(each, ReportPrice)]
         funding: list[Action] = [each for each in fresh if isinstance(each, ReportFunding)]
         if prices:
-            return (prices + small)[:BATCH]
-        return funding[:1] or small[:BATCH]
+            return (prices + small)[:BATCH_CALLS]
+        return funding[:1] or small[:BATCH_CALLS]
 
     def _rounds(self, time: int) -> Iterable[Any]:
         """Rounds that will not be too old by the time they are mined."""

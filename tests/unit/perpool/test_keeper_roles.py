@@ -701,6 +701,19 @@ def test_submitter__says_a_reporters_fault_once_a_minute(setting: Setting) -> No
     assert figure(submitter, "equivocations", setting.keys[0].address) == 5
 
 
+def test_submitter__names_each_reporter_of_another_contract(setting: Setting) -> None:
+    other = token_of("another contract")
+    domain = setting.contracts.domain(other)
+    for key in setting.keys[:2]:
+        report = sign_report(key, domain, NOW, list(TOKENS.values())[:1], [1])
+        setting.mailbox.post([Message(domain.chain_id, other, report)])
+    submitter = setting.submitter()
+    with capture_logs() as logs:
+        submitter.tick(NOW + 60)
+    said = {(each["reason"], each["reporter"]) for each in logs if "reporter" in each}
+    assert said == {("unknown contract", each.address) for each in setting.keys[:2]}
+
+
 def test_submitter__every_reason_is_counted_from_0(setting: Setting) -> None:
     submitter = setting.submitter()
     assert [figure(submitter, "refused_reports", each) for each in REFUSED] == [0] * len(REFUSED)
