@@ -127,6 +127,10 @@ class Place:
         """One for all submitters of the deployment."""
         return f"{self.record.chain_id}/{self.contracts.funding_oracle}"
 
+    def vaults(self) -> list[Vault]:
+        """Carry vaults of the markets. Raises KeeperError."""
+        return carry.vaults_of(self.nodes, self.record, list(self.contracts.markets))
+
     def mailbox(self) -> Mailbox:
         """The mailbox. Raises MailboxError."""
         oracle = self.contracts.funding_oracle
@@ -449,7 +453,10 @@ def build(place: Place, accounts: Accounts, *, dry_run: bool = False) -> Keeper:
                 config.liquidator.every,
             )
         )
-    vaults = vaults_of(place) if config.rebalancer is not None else []
+    vaults = place.vaults() if config.rebalancer is not None else []
+    if config.rebalancer is not None and not vaults:
+        log = structlog.get_logger("perpool.keeper.rebalancer")
+        log.warning("there are no carry vaults", record=str(place.record.path))
     if config.rebalancer is not None and vaults:
         account = accounts["rebalancer"][0]
         if not dry_run:
@@ -597,15 +604,6 @@ def _liquidator(
         policy=LiquidatorPolicy(section.min_profit, section.bad_debt_loss, section.max_slippage),
         metrics=place.metrics,
     )
-
-
-def vaults_of(place: Place) -> list[Vault]:
-    """Carry vaults of the markets; the log says so where there is none. Raises KeeperError."""
-    found = carry.vaults_of(place.nodes, place.record, list(place.contracts.markets))
-    if not found:
-        log = structlog.get_logger("perpool.keeper.rebalancer")
-        log.warning("there are no carry vaults", record=str(place.record.path))
-    return found
 
 
 def _rebalancer(

@@ -40,7 +40,6 @@ from perpool.keeper.operation.assembly import (
     make_folder,
     open_nodes,
     place_of,
-    vaults_of,
 )
 from perpool.keeper.operation.config import KeeperConfig, ReporterSection
 from perpool.keeper.operation.metrics import Metrics
@@ -243,7 +242,7 @@ class _Check:
         text = f"markets of {place.record.path}: {markets or 'none'}"
         yield fine(text) if markets else missing(text)
         if self.config.rebalancer is not None:
-            vaults = ", ".join(each.name for each in vaults_of(place))
+            vaults = ", ".join(each.name for each in place.vaults())
             if vaults:
                 yield fine(f"carry vaults: {vaults}")
             else:

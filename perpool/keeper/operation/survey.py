@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import functools
-import heapq
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +33,7 @@ SPENDING = timedelta(days=3)
 SAMPLES = 10
 """Receipts that are looked at for it."""
 CLAIMS = 500
-"""Messages in a reporter's name whose signature is checked."""
+"""Of a reporter's messages: those whose signature is checked."""
 MOMENTS = 3
 A_REPORTER = 4
 """Bounds on what is checked for a spread."""
@@ -150,8 +149,8 @@ class _Survey:
     def _vaults(self) -> tuple[status.Vault, ...]:
         """Also where somebody else looks after them."""
         place = self.place
-        vaults = carry.vaults_of(place.nodes, place.record, list(place.contracts.markets))
-        stands, silent = carry.stands_of(place.nodes, vaults, place.contracts.funding_oracle)
+        oracle = place.contracts.funding_oracle
+        stands, silent = carry.stands_of(place.nodes, place.vaults(), oracle)
         self.troubles += [f"{name} cannot be looked at: {why}" for name, why in silent.items()]
         return tuple(
             status.Vault(
@@ -239,24 +238,20 @@ def newest_signed(
 ) -> dict[str, int]:
     """When each reporter's newest report up to `until` was observed, by address.
 
-    Anybody may post in a reporter's name, so signatures are checked, of the newest first, and of
-    `CLAIMS` for each at most.
+    Whoever can write to a reporter's place may have put in anything, so signatures are checked, of
+    the newest first, and of `CLAIMS` for each at most.
     """
-    claims: dict[str, list[tuple[int, int, Message]]] = {each: [] for each in reporters}
-    for number, message in enumerate(messages):
-        claimed = claims.get(message.report.reporter)
-        if claimed is None or message.contract not in seats:
-            continue
-        if message.report.observed_at > until:
-            continue
-        claim = (message.report.observed_at, number, message)
-        push = heapq.heappush if len(claimed) < CLAIMS else heapq.heappushpop
-        push(claimed, claim)
+    claims: dict[str, list[Message]] = {each: [] for each in reporters}
+    for message in messages:
+        report = message.report
+        if report.reporter in claims and message.contract in seats and report.observed_at <= until:
+            claims[report.reporter].append(message)
     newest = {}
     for reporter, claimed in claims.items():
-        for observed_at, _, message in sorted(claimed, reverse=True):
+        claimed.sort(key=lambda each: each.report.observed_at, reverse=True)
+        for message in claimed[:CLAIMS]:
             if is_signed(message.report, seats[message.contract].domain):
-                newest[reporter] = observed_at
+                newest[reporter] = message.report.observed_at
                 break
     return newest
 
@@ -268,7 +263,7 @@ def newest_spreads(
     `rounds.spreads`.
 
     Signatures are checked, as a submitter does: of the newest `MOMENTS` of each token list, and of
-    `A_REPORTER` messages that each reporter may have posted of one.
+    `A_REPORTER` of what each reporter says of one.
     """
     found: dict[tuple[str, tuple[str, ...]], dict[int, dict[str, list[Message]]]] = {}
     for message in messages:

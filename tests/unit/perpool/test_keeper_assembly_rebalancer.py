@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from eth_account import Account
 from structlog.testing import capture_logs
 
 from perpool.deployment import Record
@@ -79,6 +80,13 @@ def test_figures__begin_with_the_bounds(place: Any) -> None:
 
 
 def test_vaults__of_a_record_of_before_there_were_any(place: Any) -> None:
+    section = RebalancerSection(account="keystore:key.json")
+    place.config = SimpleNamespace(
+        reporter=None, submitter=None, liquidator=None, rebalancer=section
+    )
+    place.clock, place.vaults = (lambda: 0), lambda: assembly.Place.vaults(place)
     with capture_logs() as logs:
-        assert assembly.vaults_of(place) == []
+        built = assembly.build(place, {"rebalancer": [Account.from_key("0x" + "01" * 32)]})
     assert [each["event"] for each in logs] == ["there are no carry vaults"]
+    assert [each.role.name for each in built.service.duties] == ["watch"]
+    assert built.outboxes == {}

@@ -248,7 +248,7 @@ def test_add__more_equivocations_cost_nothing(
 
 
 def test_newest_signed__forgeries_and_times_to_come() -> None:
-    """What `status` says of reporters; each may be claimed by anybody."""
+    """What `status` says of reporters; a place may hold anything."""
     stranger = funding(STRANGER, 5, time=NOW + 50).report
     forged = Message(CHAIN, ORACLE, replace(stranger, reporter=REPORTERS[0].address))
     messages = [
