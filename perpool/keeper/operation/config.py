@@ -415,7 +415,7 @@ class KeeperConfig(Section, BaseSettings):
 
     @property
     def state_folder(self) -> Path:
-        """Where journal, checkpoint and mailbox are."""
+        """Where this keeper's files are, and the mailbox unless it has a URL."""
         name = self.network or self.record_path.stem
         return self.state or Path("~/.local/share/perpool").expanduser() / name
 
