@@ -124,11 +124,11 @@ class Reporter:
         if values.price is not None:
             self.metrics.price.labels(market).set(float(values.price.median))
             self.metrics.price_spread.labels(market).set(float(values.price.spread))
-        if self._missing(values):
+        if self.missing(values):
             self.metrics.unheard.labels(market).inc()
         return values
 
-    def _missing(self, values: Values) -> list[str]:
+    def missing(self, values: Values) -> list[str]:
         """What a reporter should say of a market and cannot."""
         missing = [] if values.funding is not None else ["funding"]
         if values.price is None and self.contracts.markets[values.market].price_feed is not None:
@@ -157,7 +157,7 @@ class Reporter:
             self.log.info("venue is back", venue=venue, markets=sorted(markets))
         self._left_out = reasons
 
-        unheard = {each.market: missing for each in found if (missing := self._missing(each))}
+        unheard = {each.market: missing for each in found if (missing := self.missing(each))}
         for market, missing in unheard.items():
             if self._unheard.get(market) != missing:
                 self.log.error(

@@ -378,9 +378,10 @@ class Keeper:
         )
 
     def unheard(self) -> list[str]:
-        """Markets for which the reporter had too few venues, when it last observed."""
-        values = self.reporter.values if self.reporter else []
-        return [each.market for each in values if each.funding is None or each.price is None]
+        """Markets of which the reporter could not say all that it should, when it last observed."""
+        if self.reporter is None:
+            return []
+        return [each.market for each in self.reporter.values if self.reporter.missing(each)]
 
     @property
     def stands_by(self) -> bool:

@@ -29,9 +29,11 @@ from perpool.keeper.model import (
     ReportFunding,
     ReportPrice,
 )
+from perpool.keeper.operation.assembly import Keeper
 from perpool.keeper.operation.metrics import REFUSED
 from perpool.keeper.replay import EvmOutbox, EvmReader, deploy_oracle, reporter_keys, token_of
 from perpool.keeper.reporter import Reporter
+from perpool.keeper.service import Service
 from perpool.keeper.signing import SignerError
 from perpool.keeper.statements import Statements, StatementsError
 from perpool.keeper.submitter import Outcome, Submitter
@@ -304,6 +306,18 @@ def test_reporter__a_market_too_few_venues_know_of_is_left_open(setting: Setting
     said = [each for each in logs if each["event"] == "too few venues"]
     # XRP's price is not ours to say
     assert [(each["market"], each["missing"]) for each in said] == [("XRP", ["funding"])]
+
+
+def test_keeper__unheard_is_what_is_ours_to_say(setting: Setting) -> None:
+    reporter = setting.reporter(0)
+    reporter.tick(NOW + 60)
+    built = Keeper(Service([]), reporter, None, {})
+    # XRP has no price here either, and its feed is not ours
+    assert [each.market for each in reporter.values if each.price is None] == ["XRP"]
+    assert built.unheard() == []
+    del setting.panel.says["XRP"]["a"]
+    reporter.tick(NOW + 120)
+    assert built.unheard() == ["XRP"]
 
 
 def test_reporter__logs_what_changes(setting: Setting) -> None:
