@@ -323,6 +323,8 @@ def test_bind__one_chain_for_good(journal: Journal) -> None:
 
 def test_check__one_that_is_not_bound_yet(journal: Journal) -> None:
     journal.check("31337 0xaa")
+    # looking has bound it to nothing
+    journal.bind("31337 0xbb")
 
 
 def test_open__again_with_all_that_was_in_it(tmp_path: Path) -> None:
