@@ -398,6 +398,8 @@ class CarryVault:
             min_tokens=request.min_tokens - half.min_tokens,
         )
         self._count_tips()
+        # who leaves takes his part of the tips with him
+        memory.tip_budget = mul_div_down(memory.tip_budget, memory.total - shares, memory.total)
         self._move_shares(self.name, NOBODY, shares)
 
     def _finish(self, controller: str, *, exact: bool) -> int:

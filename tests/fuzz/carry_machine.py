@@ -57,6 +57,8 @@ RULES = (
 WEIGHTS = (30, 6, 10, 8, 12, 8, 8, 26, 6, 3, 2, 4, 4, 2)
 REGIME = 50
 """Steps in which funding stays high, or low, so that the vault stands on either side."""
+RATIO = 10**36
+"""Of what tips dilute by."""
 DUST = 4
 """Units of rounding that sums of rounded values may be apart by."""
 
@@ -97,7 +99,8 @@ class Machine:
         }
         self.gifts: Counter[str] = Counter()
         """Tokens and USDT that were sent to vault and strategy for nothing."""
-        self.largest_total = 0
+        self.diluted = 0
+        """By tips, each as a part of the shares that there were; RATIO."""
         self.steps = 0
         self.successes: Counter[str] = Counter()
         self.refusals: Counter[tuple[str, str]] = Counter()
@@ -181,7 +184,8 @@ class Machine:
         self.compare(after, {caller, *(arg for arg in args if isinstance(arg, str))})
         self.check_books(after)
         rebalanced = any(event.name == "Rebalanced" for event in events)
-        self.check_call(function, caller, args, before, after, rebalanced)
+        self.check_tips(events, before, after, rebalanced)
+        self.check_call(function, before, after, rebalanced)
         return None
 
     def _events(self, receipt: Any) -> list[Event]:
@@ -292,22 +296,23 @@ class Machine:
         )
         require(self.stage.venue.memory.held[STRATEGY].size <= 0, "CAR-4", "the vault is long")
 
-    def check_call(
-        self,
-        function: str,
-        caller: str,
-        args: tuple[Any, ...],
-        before: Seen,
-        after: Seen,
-        rebalanced: bool,
-    ) -> None:
-        """What one call may do, at a standing price and time; settling does first what is due."""
-        self.largest_total = max(self.largest_total, after.total)
-        tips = after.shares[KEEPER]
-        most = self.largest_total * self.parameters.tip_rate // WAD * (self.now - START) // YEAR
-        require(tips <= most, "CAR-8", f"tips of {tips}, at most {most}")
-        tipped = tips > before.shares[KEEPER]
+    def check_tips(self, events: list[Event], before: Seen, after: Seen, rebalanced: bool) -> None:
+        """Whoever stays is diluted by the rate at most, whoever else comes and goes."""
+        total = before.total
+        for event in events:
+            args = dict(event.args)
+            if event.name == "Tipped":
+                self.diluted += args["shares"] * RATIO // total
+            elif event.name == "Transfer":
+                total += args["value"] * ((args["sender"] == NOBODY) - (args["receiver"] == NOBODY))
+        require(total == after.total, "CAR-8", f"{after.total} shares, by the events {total}")
+        most = self.parameters.tip_rate * (RATIO // WAD) * (self.now - START) // YEAR
+        require(self.diluted <= most, "CAR-8", f"diluted by {self.diluted}, at most {most}")
+        tipped = after.shares[KEEPER] > before.shares[KEEPER]
         require(not tipped or rebalanced, "CAR-8", "a tip for nothing")
+
+    def check_call(self, function: str, before: Seen, after: Seen, rebalanced: bool) -> None:
+        """What one call may do, at a standing price and time; settling does first what is due."""
         if before.pending:
             return
         if not rebalanced and function in {

@@ -156,7 +156,7 @@ def _burn(controller: address, shares: uint256):
         usdt=request.usdt - part.usdt,
         min_tokens=request.min_tokens - part.min_tokens,
     )
-    tips._count()
+    tips._count_burnt(shares)
     share_token._move(self, empty(address), shares)
 
 

@@ -6,6 +6,8 @@
 @notice A budget of shares grows with time by `tip_rate` of all of them a year; each call that was due and moved something gets
         a quarter of it, minted. So a call is worth more the longer none came, and all of them together never cost more than the
         rate.
+@dev Who leaves takes his part of the budget with him: against all shares it grows with time alone. So whoever stays is never
+     diluted by more than the rate, however many go.
 """
 from interfaces import ICarryVault
 from contracts.modules import wad_math
@@ -53,6 +55,16 @@ def _count():
     """
     self.budget = self._budget()
     self.counted_at = block.timestamp
+
+
+@internal
+def _count_burnt(shares: uint256):
+    """
+    @notice Before the shares are burnt, of which there are some.
+    """
+    self._count()
+    total: uint256 = share_token.total
+    self.budget = wad_math._mul_div_down(self.budget, total - shares, total)
 
 
 @internal

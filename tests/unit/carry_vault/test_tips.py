@@ -72,13 +72,22 @@ def test_tip__a_deposit_does_not_raise_it_for_the_time_before(lending: Vault, bo
     assert lending.contract.tip() < before * 1.001
 
 
-def test_tip__a_redemption_does_not_lower_it_for_the_time_before(
-    lending: Vault, alice: Account
-) -> None:
+def test_tip__a_redemption_takes_its_part_of_it_along(lending: Vault, alice: Account) -> None:
+    contract = lending.contract
     lending.wait(YEAR // 2)
-    before = lending.contract.tip()
-    lending.redeem(alice, lending.contract.balanceOf(alice) * 9 // 10)
-    assert lending.contract.tip() >= before
+    before, supply = contract.tip(), contract.totalSupply()
+    lending.redeem(alice, contract.balanceOf(alice) * 99 // 100)
+    left = contract.totalSupply()
+    assert left == pytest.approx(supply / 100)
+    # as much of all shares as it was, but for the seconds since
+    assert before / supply <= contract.tip() / left <= before / supply * 1.001
+
+
+def test_tip__the_last_one_leaves_nothing_of_it(lending: Vault, alice: Account) -> None:
+    lending.wait(YEAR // 2)
+    assert lending.contract.tip() > 0
+    lending.redeem(alice, lending.contract.balanceOf(alice))
+    assert lending.contract.tip() == 0
 
 
 def test_tip__settling_makes_nothing_due(lending: Vault, alice: Account, bob: Account) -> None:
