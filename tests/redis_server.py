@@ -9,6 +9,7 @@ loses nothing unless the test says so with `forget`.
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import socket
@@ -23,7 +24,14 @@ from types import TracebackType
 import pytest
 import redis
 
+GUIDE = Path(__file__).parents[1] / "docs" / "keeper.md"
 _START_SECONDS = 20
+
+
+def guide_options() -> list[str]:
+    """The settings that the keeper's guide asks for, as `options` of a server."""
+    [lines] = re.findall(r"^```\n(maxmemory-policy .*?)^```$", GUIDE.read_text(), re.M | re.S)
+    return f"--{lines.strip()}".replace("\n", " --").split()
 
 
 def need_redis() -> str:

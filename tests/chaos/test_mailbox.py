@@ -16,7 +16,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +29,7 @@ from perpool.reports import pack_rates, sign_report
 from tests.chaos.disk import Disk
 from tests.chaos.world import BLOCK, MINUTE, START, World, figure
 from tests.keeper_stage import MARKETS, QUORUM, key
-from tests.redis_server import RedisServer
+from tests.redis_server import GUIDE, RedisServer, guide_options
 
 Record = Callable[[str, object], None]
 HOUR = 3_600
@@ -395,7 +394,7 @@ def test_mailbox_damaged__then_moved_away(running: World, record_property: Recor
 
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
+    with RedisServer(options=guide_options()) as server:
         yield server
 
 
@@ -431,9 +430,6 @@ def test_redis__rubbish_in_keys(
     assert desk.mailbox.refused == 5 * MINUTE // BLOCK + 1
     assert over_redis.errors == desk.errors == []
     finish(over_redis, record_property)
-
-
-GUIDE = Path(__file__).parents[2] / "docs" / "keeper.md"
 
 
 def test_redis__flood_by_one_reporters_password(

@@ -1,7 +1,9 @@
 """Mailbox and lease in Redis, for processes on several machines.
 
-Settings of the server that matter: `maxmemory-policy noeviction`, and `proto-max-bulk-len 4mb`,
-which bounds the memory that a reporter's key can take. What a restart loses is put up again.
+Settings of the server that matter: `maxmemory-policy noeviction`; `proto-max-bulk-len 4mb`, which
+bounds the memory that a reporter's key can take; `client-output-buffer-limit normal 16mb 0 0` and
+`maxmemory-clients 64mb`, which bound what his connections can take, whether he reads his answers or
+not. What a restart loses is put up again.
 
 What is transient (no connection, no answer, still loading) is tried again for `RETRY_SECONDS`;
 then it is a MailboxError, and the next use connects anew. A call ends within some 8 seconds.
@@ -51,7 +53,7 @@ _DEFAULTS: dict[str, Any] = {
 }
 _FIXED: dict[str, Any] = {
     "protocol": 2,
-    "decode_responses": False,  # entries may be anything
+    "decode_responses": False,  # what is there may be anything
     "retry": Retry(NoBackoff(), 0),  # tenacity does it
 }
 """What the URL does not choose."""

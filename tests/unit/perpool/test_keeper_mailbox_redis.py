@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ipaddress
 import logging
 import re
+import socket
 import threading
 import time
 import traceback
@@ -24,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from perpool.keeper.mailbox import LONGEST_BODY, MailboxError, open_lease, open_mailbox
 from perpool.keeper.mailbox import redis as redis_store
-from tests.redis_server import RedisServer
+from tests.redis_server import GUIDE, RedisServer, guide_options
 from tests.unit.perpool.test_keeper_mailbox import CHAIN, ORACLE, address, message, said
 
 KEY = f"perpool:{CHAIN}:{ORACLE}:{address(1)}"
@@ -250,9 +252,6 @@ def test_read__user_who_may_only_read() -> None:
             reader.post([message(3)])
 
 
-GUIDE = Path(__file__).parents[3] / "docs" / "keeper.md"
-
-
 def test_docs__rights_of_users() -> None:
     """The guide's lines are enough for each. A reporter's reaches what is his own and no more, and
     a submitter's nothing that a reporter says."""
@@ -260,7 +259,7 @@ def test_docs__rights_of_users() -> None:
     rights = dict(lines)
     assert rights.pop("default") == "off"
     assert list(rights) == ["reporter", "submitter"]
-    with RedisServer() as server:
+    with RedisServer(options=guide_options()) as server:
         urls = {}
 
         def admit(name: str, line: str) -> None:
@@ -323,9 +322,8 @@ def test_docs__rights_of_users() -> None:
 
 
 def test_docs__what_a_reporter_can_take_of_the_memory() -> None:
-    """With the guide's setting, one value of a few megabytes, whatever he does."""
-    [size] = re.findall(r"`(proto-max-bulk-len) (\w+)`", GUIDE.read_text())
-    with RedisServer(options=(f"--{size[0]}", size[1])) as server:
+    """With the guide's settings, one value of a few megabytes, whatever he does."""
+    with RedisServer(options=guide_options()) as server:
         client = server.client()
         client.set(KEY, b"x" * (LONGEST_BODY - 1))
         with pytest.raises(redis_py.RedisError):
@@ -335,6 +333,32 @@ def test_docs__what_a_reporter_can_take_of_the_memory() -> None:
             client.set(KEY, str(number % 10) * (LONGEST_BODY - 1))
         grown = int(client.info("memory")["used_memory_dataset"]) - used
         assert grown < 2 * LONGEST_BODY
+
+
+def test_docs__answers_that_a_reporter_does_not_read() -> None:
+    """He asks for his own key over and over. All wait for him in the memory that there is, and the
+    others' reports go through."""
+    with (
+        RedisServer(options=[*guide_options(), "--maxmemory", "128mb"]) as server,
+        contextlib.ExitStack() as connections,
+    ):
+        admin = server.client()
+        admin.set(KEY, b"x" * (LONGEST_BODY - 1))
+        ask = b"*4\r\n" + b"".join(
+            b"$%d\r\n%s\r\n" % (len(each), each)
+            for each in (b"GETRANGE", KEY.encode(), b"0", b"-1")
+        )
+        mailbox = open_mailbox(server.url, CHAIN, ORACLE)
+        # most of them ask for less than one connection may leave unread
+        for number, asked in enumerate([10, *[3] * 30], 1):
+            place = ("127.0.0.1", server.port)
+            thief = connections.enter_context(socket.create_connection(place))
+            thief.sendall(asked * ask)
+            mailbox.post([message(number, reporter=2)])
+            assert said(mailbox, 2) == [message(number, reporter=2)]
+            taken = [int(each["tot-mem"]) for each in admin.client_list()]
+            assert max(taken) < 2**24 + 2 * LONGEST_BODY
+            assert sum(taken) < 2**26 + 2 * LONGEST_BODY
 
 
 @pytest.mark.parametrize("options", ["protocol=3", "decode_responses=true", "socket_timeout=1.5"])
