@@ -10,6 +10,7 @@ with RpcProxy(anvil.http_url) as proxy:
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 import time
@@ -53,6 +54,8 @@ class RpcProxy:
     """Seconds before each answer."""
     drip: float
     """Seconds before each byte of an answer."""
+    bomb: int
+    """Blanks after each answer, which is compressed."""
     status: int | None
     """HTTP status of each answer, 500 or 429, with a page that is no JSON."""
     html: bool
@@ -100,6 +103,7 @@ class RpcProxy:
         """End all faults but that it is `down`."""
         self.delay = 0.0
         self.drip = 0.0
+        self.bomb = 0
         self.status = None
         self.html = False
         self.lag = 0
@@ -330,6 +334,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _reply(self, status: int, kind: str, text: str) -> None:
         content = text.encode()
         self.send_response(status)
+        if bomb := self.server.proxy.bomb:
+            content = gzip.compress(content + b" " * bomb, 1)
+            self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

@@ -16,6 +16,7 @@ FAULTS = {
     "limited": "HTTP 429, with Retry-After where `seconds` are given",
     "html": "HTTP 200 with a page for people",
     "truncated": "JSON that ends in the middle",
+    "bomb": "the answer, and `bytes` (17 MiB) of blanks after it, compressed to some kilobytes",
     "null": "the funding rate is null",
     "nan": "the funding rate is NaN",
     "text": "the funding rate is a word",
@@ -86,4 +87,6 @@ class Fault:
 
     def cut(self, text: str) -> str:
         """What arrives of an answer."""
+        if self.name == "bomb":
+            return text + " " * self.details.get("bytes", 17 << 20)
         return text[: len(text) // 2] if self.name == "truncated" else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ class Response:
     status: int = 200
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+    compressed: bool = False
 
 
 Respond = Callable[[str, dict[str, Any]], Response]
@@ -71,10 +73,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, response: Response) -> None:
         body = response.text.encode()
+        if response.compressed:
+            body = gzip.compress(body, 1)
         try:
             self.send_response(response.status)
             self.send_header("Content-Type", response.content_type)
             self.send_header("Content-Length", str(len(body)))
+            if response.compressed:
+                self.send_header("Content-Encoding", "gzip")
             for name, value in response.headers.items():
                 self.send_header(name, value)
             self.end_headers()

@@ -160,7 +160,7 @@ class StandIn:
         if instead is not None:
             return instead
         answer = self._answer(venue, path, request, fault.shift())
-        return replace(answer, text=fault.cut(answer.text))
+        return replace(answer, text=fault.cut(answer.text), compressed=fault.name == "bomb")
 
     def _answer(self, venue: str, path: str, request: dict[str, Any], shift: int = 0) -> Response:
         """What it says so many seconds from now."""

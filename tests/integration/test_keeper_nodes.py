@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from perpool.anvil import Anvil
 from perpool.chain import Chain, Contract
 from perpool.evm import Reverted
+from perpool.keeper.chain.endpoint import MOST_BYTES, Silence
 from perpool.keeper.chain.nodes import Disagreement, Head, Nodes, NodesError, Refused
 from perpool.keeper.transactions.fees import GWEI
 from tests.integration.lane_on_anvil import key
@@ -411,6 +412,26 @@ def test_failover__endless_drips_hold_a_few_threads(three: list[RpcProxy], probe
     while not node.ready:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize("compressed", [MOST_BYTES, 1_000])
+def test_failover__an_answer_that_inflates_without_bound(
+    three: list[RpcProxy], probe: Contract, compressed: int
+) -> None:
+    """A small one, that is compressed too, is as good as any."""
+    bad, *_ = three
+    nodes = connect(*three, timeout=timedelta(seconds=5))
+    head = nodes.head()
+    bad.bomb = compressed
+    [endpoint, *_] = nodes._endpoints
+    said = endpoint.submit(lambda node: node.newest()).result(timeout=20)
+    if compressed < MOST_BYTES:
+        assert said == head
+    else:
+        assert isinstance(said, Silence)
+        assert "Unbounded" in str(said)
+    assert nodes.head() == head
+    assert nodes.read([probe.total.bind(1)]) == [321]
 
 
 def test_failover__nobody_there(three: list[RpcProxy]) -> None:

@@ -27,10 +27,15 @@ from perpool.chain import Call, Chain, ChainError
 from perpool.chain import Receipt as ChainReceipt
 from perpool.evm import Reverted
 from perpool.evm.codec import Event, EventRegistry
+from perpool.keeper.bounded import bound
 from perpool.keeper.operation.metrics import Metrics
 
 BATCH = 100
 """Requests in one message; public nodes refuse large batches."""
+MOST_BYTES = 64 << 20
+"""Of one answer, inflated."""
+LONGEST_ANSWER = 30.0
+"""Seconds after which one that comes in drips is broken off; long before, nobody waits for it."""
 SHORTEST_REST = 1.0
 LONGEST_REST = 15.0
 """Seconds after a failure, doubled with each up to this, in which a node is not asked."""
@@ -474,8 +479,12 @@ def name_endpoints(urls: Sequence[str]) -> list[str]:
 
 def _provider(url: str, timeout: float) -> JSONBaseProvider:
     if "://" in url:
-        kwargs = {"timeout": timeout}
-        return HTTPProvider(url, request_kwargs=kwargs, exception_retry_configuration=None)
+        return HTTPProvider(
+            url,
+            request_kwargs={"timeout": timeout},
+            session=bound(requests.Session(), most=MOST_BYTES, seconds=LONGEST_ANSWER),
+            exception_retry_configuration=None,
+        )
     return IPCProvider(url, timeout=max(1, round(timeout)))
 
 

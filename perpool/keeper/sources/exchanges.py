@@ -25,11 +25,16 @@ from typing import Any, ClassVar
 import ccxt
 
 from perpool.history import canonical_symbol
+from perpool.keeper.bounded import bound
 from perpool.keeper.model import Funding, LeftOut, Reading, ReadingError
 from perpool.keeper.sources.panel import Panel
 
 REQUEST_TIMEOUT = timedelta(seconds=5)
 """Of one request; a panel's is of all that a round takes."""
+MOST_BYTES = 16 << 20
+"""Of one answer, inflated; the longest lists of markets have a few million."""
+LONGEST_ANSWER = 30.0
+"""Seconds after which one that comes in drips is broken off."""
 LIST_AGE = 3_600
 """Seconds after which the list of markets is loaded again: markets open and close."""
 LIST_RETRY = 300
@@ -104,7 +109,9 @@ class ExchangeVenue:
                 "swap": {"fetchMarkets": {"settlementCurrencies": ["usdt"]}},  # gate's
             },
         }
-        return venue(getattr(ccxt, venue.kind)(ccxt.Exchange.deep_extend(settings, options)))
+        exchange = getattr(ccxt, venue.kind)(ccxt.Exchange.deep_extend(settings, options))
+        bound(exchange.session, most=MOST_BYTES, seconds=LONGEST_ANSWER)
+        return venue(exchange)
 
     def read(self, markets: Sequence[str], now: int) -> dict[str, Reading | LeftOut]:
         """What it says at present, whatever `now` is."""

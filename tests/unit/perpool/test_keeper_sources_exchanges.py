@@ -287,7 +287,8 @@ KINDS = {
 
 def test_faults__each_has_a_test() -> None:
     # the change of an interval is no reason to leave a venue out; its tests are above
-    assert set(FAULTS) == {*KINDS, "interval"}
+    # a bomb takes longer to make than the others; its tests are below
+    assert set(FAULTS) == {*KINDS, "interval", "bomb"}
 
 
 @pytest.mark.parametrize("venue", ALL)
@@ -308,6 +309,18 @@ def test_fault__left_out_with_its_kind_and_back_when_it_is_over(
             assert len(reason.reason) < 160
         stand_in.mend(venue)
         assert [len(each.readings) for each in panel.observe(["ADA", "XRP"], NOW)] == [1, 1]
+
+
+@pytest.mark.parametrize("venue", ALL)
+def test_fault__an_answer_that_inflates_without_bound(stand_in: StandIn, venue: str) -> None:
+    connected = connect(stand_in, venue)
+    stand_in.fault(venue, "bomb", bytes=exchanges.MOST_BYTES)
+    said = left_out(connected)
+    assert said.kind == "unreachable"
+    assert "127.0.0.1" not in said.reason
+    # compression alone is no fault
+    stand_in.fault(venue, "bomb", bytes=1_000)
+    reading(connected)
 
 
 @pytest.mark.parametrize("venue", ALL)
