@@ -7,13 +7,14 @@
 What keeps a vault safe comes first, and yet not always: requests have every second turn, so that a
 vault that is due again and again holds up nobody, and any number of small requests holds up no
 vault by more than one transaction. For the same reason requests may cost half of what a day may
-cost.
+cost. Of requests that have waited for as many turns the largest is next, so that hundreds of small
+ones, which cost next to nothing, do not keep a large one waiting.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -22,6 +23,8 @@ from perpool.evm import Reverted
 from perpool.reference.arithmetic import PRICE_SCALE
 from perpool.reference.wad import WAD
 
+SHARES = 10**30
+"""Of a vault, so many that what they are worth is no small number of any token."""
 PENDING = 1
 """IPerpVenue.Status"""
 OVERDUE = 1_800
@@ -100,6 +103,8 @@ class Stand:
     """A year; WAD"""
     funding_due: bool = False
     """The venue has not taken in the newest round of funding, and there is a short."""
+    share: int = 0
+    """Tokens that `SHARES` shares are worth; 0 where the vault does not say."""
 
     @property
     def ltv(self) -> Decimal:
@@ -121,6 +126,10 @@ class Stand:
         """Tokens short for each that it has."""
         return Decimal(self.short) / self.tokens if self.tokens else Decimal(0)
 
+    def usdt(self, tokens: int) -> int:
+        """What tokens are worth; USDT's smallest unit."""
+        return tokens * self.price_e36 // PRICE_SCALE
+
     @property
     def is_in_danger(self) -> bool:
         """Whether a liquidation of its loan or its short is near."""
@@ -136,6 +145,8 @@ class Task:
     work: Work
     vault: Vault
     controller: str = ""
+    usdt: int = field(default=0, compare=False)
+    """What a request, or the short whose funding it is, is worth; USDT's smallest unit."""
 
     @property
     def subject(self) -> str:
@@ -161,12 +172,21 @@ def tasks_of(stand: Stand, requests: Sequence[Request]) -> list[Task]:
     done.
     """
     vault = stand.vault
-    redemptions = [Task(Work.REDEEM, vault, each.controller) for each in requests if each.shares]
+    redemptions = [
+        Task(Work.REDEEM, vault, each.controller, stand.usdt(each.shares * stand.share // SHARES))
+        for each in requests
+        if each.shares
+    ]
     if stand.order:
         return [Task(Work.ORDER, vault), *redemptions]
     due = [Task(Work.REBALANCE, vault)] if stand.is_due else []
-    deposits = [Task(Work.DEPOSIT, vault, each.controller) for each in requests if each.assets]
-    funding = [Task(Work.FUNDING, vault)] if stand.funding_due else []
+    deposits = [
+        Task(Work.DEPOSIT, vault, each.controller, stand.usdt(each.assets))
+        for each in requests
+        if each.assets
+    ]
+    short = stand.usdt(stand.short)
+    funding = [Task(Work.FUNDING, vault, usdt=short)] if stand.funding_due else []
     return [*due, *redemptions, *deposits, *funding]
 
 
@@ -190,12 +210,13 @@ def choose(
     """All that is ready in the order in which it is to be done.
 
     `turns` are times at which each was last chosen, `last` is what was done last. Who has waited
-    longest for a turn has the next; of equals, those that are given first.
+    longest for a turn has the next; of equals the largest, and of those who are given first.
     """
     others_first = last is not None and last.is_safety
 
-    def rank(task: Task) -> tuple[bool, int]:
-        return task.work.is_safety == others_first, turns.get((task.work, task.subject), 0)
+    def rank(task: Task) -> tuple[bool, int, int]:
+        turn = turns.get((task.work, task.subject), 0)
+        return task.work.is_safety == others_first, turn, -task.usdt
 
     return sorted(ready, key=rank)
 

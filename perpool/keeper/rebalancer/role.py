@@ -233,7 +233,7 @@ class RebalancerRole:
         safety = [each for each in tasks if each.work.is_safety]
         others = sorted(
             (each for each in tasks if not each.work.is_safety),
-            key=lambda each: self._tried.get(_key(each), 0),
+            key=lambda each: (self._tried.get(_key(each), 0), -each.usdt),
         )[:TRIALS]
         self._tried |= {_key(each): now for each in others}
         tried_now = [*safety, *others]

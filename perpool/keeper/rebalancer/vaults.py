@@ -13,7 +13,7 @@ from perpool.deployment import Record
 from perpool.evm import Reverted
 from perpool.keeper.chain.contracts import KeeperError, bind, values
 from perpool.keeper.chain.nodes import Head
-from perpool.keeper.rebalancer.decide import Stand, Task, Vault, Work
+from perpool.keeper.rebalancer.decide import SHARES, Stand, Task, Vault, Work
 from perpool.keeper.transactions.journal import Intent, Parcel
 
 MODES = {1: "lend", 2: "carry"}
@@ -90,8 +90,8 @@ def stands_of(
     stands, silent = [], {}
     for vault, asked in zip(vaults, questions, strict=True):
         said = [next(answers) for _ in asked]
-        # whatever the venue says of its funding, the rest can be told without it
-        failure = next((each for each in said[:-2] if isinstance(each, Reverted)), None)
+        # whatever is said of shares and of the venue's funding, the rest can be told without it
+        failure = next((each for each in said[:-3] if isinstance(each, Reverted)), None)
         if failure is None:
             stands.append(_stand(vault, said))
         else:
@@ -108,13 +108,14 @@ def _questions(vault: Vault, funding_oracle: str) -> list[Call]:
         bind("ReversePool", vault.reverse, "position", vault.strategy),
         bind("ReversePool", vault.reverse, "debt_of", vault.strategy),
         bind("PerpVenue", vault.venue, "position", vault.strategy),
+        bind("CarryVault", vault.address, "convertToAssets", SHARES),
         bind("PerpVenue", vault.venue, "state"),
         bind("FundingOracle", funding_oracle, "feed", vault.token),
     ]
 
 
 def _stand(vault: Vault, said: Sequence[Any]) -> Stand:
-    mode, is_due, held, net_carry, loan, debt, position, state, feed = said
+    mode, is_due, held, net_carry, loan, debt, position, share, state, feed = said
     funding_due = False
     if position.size and not isinstance(state, Reverted) and not isinstance(feed, Reverted):
         funding_due = state.accrued_at < feed.observed_at
@@ -131,6 +132,7 @@ def _stand(vault: Vault, said: Sequence[Any]) -> Stand:
         equity=held.equity,
         net_carry=net_carry,
         funding_due=funding_due,
+        share=0 if isinstance(share, Reverted) else share,
     )
 
 

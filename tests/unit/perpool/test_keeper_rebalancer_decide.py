@@ -16,6 +16,7 @@ from perpool.keeper.rebalancer.decide import (
     FIRST_REST,
     LONGEST_REST,
     PENDING,
+    SHARES,
     Budget,
     Request,
     Stand,
@@ -114,6 +115,19 @@ def test_tasks__both_of_one_controller() -> None:
     assert works(WELL, [Request(ANNA, 5, 7)]) == [(Work.REDEEM, ANNA), (Work.DEPOSIT, ANNA)]
 
 
+def test_tasks__what_they_are_worth() -> None:
+    """At 2 USDT a token, and one and a half tokens a share."""
+    stand = replace(WELL, funding_due=True, is_due=True, share=3 * SHARES // 2)
+    requests = [Request(ANNA, 5 * WAD, 0), Request(BERT, WAD // 10**6, 7 * WAD)]
+    assert [(each.work, each.usdt) for each in tasks_of(stand, requests)] == [
+        (Work.REBALANCE, 0),
+        (Work.REDEEM, 21 * 10**6),
+        (Work.DEPOSIT, 10 * 10**6),
+        (Work.DEPOSIT, 2),
+        (Work.FUNDING, 60 * 10**6),
+    ]
+
+
 @pytest.mark.parametrize(
     ("work", "order", "answer", "expected"),
     [
@@ -155,6 +169,14 @@ def test_choose__every_second_turn_is_of_requests() -> None:
 def test_choose__who_has_waited_longest() -> None:
     turns = {(Work.REBALANCE, REBALANCE.subject): 100, (Work.REBALANCE, OTHER.subject): 90}
     assert choose([REBALANCE, OTHER], turns, None) == [OTHER, REBALANCE]
+
+
+def test_choose__of_equals_the_largest() -> None:
+    small = [replace(each, usdt=2) for each in DEPOSITS]
+    large = Task(Work.REDEEM, OTHER.vault, ANNA, 3)
+    assert choose([*small, large], {}, None) == [large, *small]
+    # and still each has its turn
+    assert choose([*small, large], {(Work.REDEEM, large.subject): 1}, None) == [*small, large]
 
 
 @given(st.lists(st.sampled_from([REBALANCE, OTHER, *DEPOSITS[:5]]), unique=True, min_size=1))

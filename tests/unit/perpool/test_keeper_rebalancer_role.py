@@ -17,7 +17,7 @@ from perpool.evm import Event, Reverted, Struct
 from perpool.evm.codec import checksum
 from perpool.keeper.chain.nodes import Head
 from perpool.keeper.operation.metrics import Health, Metrics
-from perpool.keeper.rebalancer.decide import FIRST_REST, OVERDUE, Budget, Task, Vault, Work
+from perpool.keeper.rebalancer.decide import FIRST_REST, OVERDUE, SHARES, Budget, Task, Vault, Work
 from perpool.keeper.rebalancer.requests import RequestFollower
 from perpool.keeper.rebalancer.role import FEW, TRIALS, RebalancerRole, Spending
 from perpool.keeper.rebalancer.vaults import (
@@ -69,6 +69,7 @@ class Nodes:
             self.set(each.venue, "position", position())
             self.set(each.venue, "state", Reverted("no such function"))
             self.set(each.venue, "settle", 1)
+            self.set(each.address, "convertToAssets", SHARES)
             self.set(each.address, "rebalance", True)
             self.set(each.address, "settle_deposit", 1)
             self.set(each.address, "settle_redeem", Reverted("too soon"))
@@ -295,6 +296,24 @@ def test_tick__of_many_requests_all_are_tried_in_the_end(scene: Scene) -> None:
     for ticks in (1, 2):
         assert scene.done(NOW + ticks) == []
         assert len({each.data for each in scene.nodes.tried}) == ticks * TRIALS
+
+
+def test_tick__many_small_requests_hold_up_no_large_one(scene: Scene) -> None:
+    """In whichever vault; and those that are tried first are the largest too."""
+    scene.nodes.request(ADA, 2 * TRIALS)
+    scene.nodes.set(XRP.address, "pendingDepositRequest", 10**18)
+    large = address(99)
+    scene.nodes.events.append(
+        Event("DepositRequest", Struct(("controller",), (large,)), XRP.address)
+    )
+    assert scene.done() == [("deposit", f"{XRP.address}/{large}")]
+
+
+def test_tick__shares_of_which_nothing_is_said(scene: Scene) -> None:
+    scene.nodes.set(ADA.address, "convertToAssets", Reverted("no price"))
+    scene.nodes.set(ADA.address, "settle_redeem", 1)
+    scene.nodes.request(ADA, shares=7)
+    assert [kind for kind, _ in scene.done()] == ["redemption"]
 
 
 def test_tick__what_failed_rests(scene: Scene) -> None:
