@@ -133,7 +133,6 @@ def test_settings__reach_the_outbox(section: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(assembly, "Outbox", outbox)
     place: Any = SimpleNamespace(
         nodes=None,
-        record=SimpleNamespace(multicall=None),
         metrics=Metrics(),
         clock=None,
         anchor=0,
@@ -144,7 +143,12 @@ def test_settings__reach_the_outbox(section: Any, monkeypatch: pytest.MonkeyPatc
         settings["ether_price"] = 2_500
     wallet: Any = None
     made: Any = assembly._outbox(
-        place, "lane", section(**settings), wallet, unmet=lambda intents, head: []
+        place,
+        "lane",
+        section(**settings),
+        wallet,
+        unmet=lambda intents, head: [],
+        multicall=None,
     )
     assert made.fees.max_gas == 2_000_000
     assert made.fees.max_fee == 9 * GWEI
