@@ -65,7 +65,7 @@ def report_and_die(world: World, number: int, moment: str) -> None:
 def _report(chain: str, record: str, folder: str, now: int, number: int, moment: str) -> None:
     world = _world(chain, record, folder, now)
     reporter = world.add_reporter(number, world.plain_panel())
-    reporter._begin()
+    reporter._begin(world.now)
     reporter._begun = True
     owner: Any = {"keep": reporter.statements, "sign": reporter, "post": reporter.mailbox}[moment]
     name = "_sign" if moment == "sign" else moment
