@@ -30,7 +30,7 @@ class Parameters:
     enter_rate: int = wad(20)
     leave_rate: int = wad(5)
     min_stay: int = 72 * HOUR
-    worst_carry: int = wad(20)
+    worst_carry: int = wad(55)
     max_slippage: int = wad(1)
     tip_rate: int = wad("0.1")
 
@@ -39,7 +39,7 @@ class Parameters:
 
 
 KEEP = Parameters()
-NEUTRAL = Parameters(hedge_ratio=wad(100), ltv_ceiling=wad(55), may_sell=True)
+NEUTRAL = Parameters(hedge_ratio=wad(100), ltv_ceiling=wad(55), may_sell=True, worst_carry=wad(60))
 
 
 @dataclass(frozen=True)

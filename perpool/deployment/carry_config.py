@@ -189,7 +189,11 @@ class Vault(Section):
             yield "tip_rate: has to be at most 1%"
 
     def pool_faults(
-        self, stressed_ltv: Decimal, liquidation_ltv: Decimal, max_slippage: Decimal
+        self,
+        stressed_ltv: Decimal,
+        liquidation_ltv: Decimal,
+        max_slippage: Decimal,
+        full_rate: Decimal,
     ) -> Iterator[str]:
         """Against the numbers of the market's reverse pool."""
         ceiling = self._units("ltv_ceiling")
@@ -205,6 +209,13 @@ class Vault(Section):
             )
         if self._units("max_slippage") > max_slippage * _WAD:
             yield f"max_slippage is above the reverse pool's, {percent_text(max_slippage)}"
+        dearest = -int(-(ceiling + self._units("ltv_band")) * full_rate // 1)
+        if self._units("worst_carry") < dearest:
+            yield (
+                f"worst_carry has to be {_shown(dearest)} at least, what a debt of ltv_ceiling + "
+                f"ltv_band costs at the reverse pool's {percent_text(full_rate)} of full "
+                "utilisation: raise it, else anybody's borrowing ends a stay"
+            )
 
     def venue_faults(self, venue: VenueTerms) -> Iterator[str]:
         """Against the venue's terms."""

@@ -115,6 +115,11 @@ class Leg(Section):
     rewards: bool = False
     """Whether the reward stream hears of shares and debt."""
 
+    @property
+    def full_rate(self) -> Decimal:
+        """Of borrowing at full utilisation, without the part of funding."""
+        return self.base_rate + self.slope1 + self.slope2
+
     def faults(self) -> list[str]:
         # the factory's rules (contracts/modules/market_rules.vy), each with its remedy
         faults = []
@@ -122,7 +127,7 @@ class Leg(Section):
             faults.append("kink has to be above 0% and below 100%")
         rates = {"base_rate": self.base_rate, "slope1": self.slope1, "slope2": self.slope2}
         faults += [f"{name} may not be negative" for name, rate in rates.items() if rate < 0]
-        full = sum(rates.values(), Decimal(0))
+        full = self.full_rate
         if self.rate_cap < full:
             faults.append(
                 f"rate_cap is below base_rate + slope1 + slope2 = {percent_text(full)}, the rate "
@@ -298,7 +303,7 @@ class Market(Section):
         """What the reverse pool does not lend to a vault."""
         leg = self.reverse
         for name, vault in self.vaults.items():
-            with_pool = (leg.stressed_ltv, leg.liquidation_ltv, leg.max_slippage)
+            with_pool = (leg.stressed_ltv, leg.liquidation_ltv, leg.max_slippage, leg.full_rate)
             for fault in vault.pool_faults(*with_pool):
                 yield f"vaults.{name}: {fault}"
 

@@ -16,7 +16,7 @@ KEEP = CarryParameters(
     enter_rate=20 * _POINT,
     leave_rate=5 * _POINT,
     min_stay=72 * 3_600,
-    worst_carry=50 * _POINT,
+    worst_carry=55 * _POINT,
     max_slippage=1 * _POINT,
     tip_rate=_POINT // 10,
 )
@@ -32,7 +32,7 @@ NEUTRAL = CarryParameters(
     enter_rate=20 * _POINT,
     leave_rate=5 * _POINT,
     min_stay=72 * 3_600,
-    worst_carry=50 * _POINT,
+    worst_carry=60 * _POINT,
     max_slippage=1 * _POINT,
     tip_rate=_POINT // 10,
 )

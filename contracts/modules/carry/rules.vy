@@ -8,6 +8,7 @@ from interfaces import IPerpVenue
 from interfaces import IPool
 from interfaces import IPoolFactory
 from contracts.modules import carry_errors
+from contracts.modules import wad_math
 from contracts.modules.carry import targets
 
 WAD: constant(uint256) = 10**18
@@ -57,6 +58,11 @@ def _check_parameters(p: ICarryVault.Parameters, leg: IPool.LegParameters, venue
     # a hedge that gives way instead of selling: price alone never lifts the debt above h * (1 + m)
     if not p.may_sell:
         sound = sound and p.hedge_ratio + margin_share + 5 * POINT <= p.ltv_ceiling
+    # what anybody can make the loan cost by borrowing all there is does not by itself end a stay
+    full_rate: uint256 = leg.base_rate + leg.slope1 + leg.slope2
+    sound = (
+        sound and p.worst_carry >= wad_math._share_of_up(p.ltv_ceiling + p.ltv_band, full_rate)
+    )
     # the margin: well above where the venue liquidates, and enough to open with anywhere in the band
     sound = sound and p.margin_ratio <= WAD
     sound = sound and p.margin_ratio >= (

@@ -63,6 +63,8 @@ STEP = wad(1)
         (KEEP, {"ltv_band": wad(25) + 1}, {"ltv_band": wad(25)}),
         # a hedge that gives way: h * (1 + m) and five points
         (KEEP, {"ltv_ceiling": wad(50) - 1}, {"ltv_ceiling": wad(50)}),
+        # a loan of 52 % of the value at a rate of 100 %
+        (KEEP, {"worst_carry": wad(52) - 1}, {"worst_carry": wad(52)}),
         # the margin: 5 % maintenance and 20 points below the band
         (KEEP, {"margin_band": wad(25) + 1}, {"margin_band": wad(25)}),
         (NEUTRAL, {"margin_ratio": WAD + 1, "hedge_ratio": wad(50)}, {"margin_ratio": WAD}),
@@ -78,7 +80,7 @@ STEP = wad(1)
 def test_constructor__bad_parameters(
     plain: Vault, preset: Parameters, changes: dict[str, Any], fixed: dict[str, Any]
 ) -> None:
-    bad = replace(preset, **changes)
+    bad = replace(preset, **({"worst_carry": WAD} | changes))
     with reverts("bad parameters"):
         build_vault(plain.market, plain.venue, bad)
     build_vault(plain.market, plain.venue, replace(bad, **fixed))

@@ -105,14 +105,33 @@ def test_leave__not_within_the_stay(carrying: Vault) -> None:
 
 
 def test_leave__at_any_time_when_carrying_is_dear(carrying: Vault) -> None:
-    # 30 % of -65 % and the loan's rate are just over 20 % a year
-    carrying.set_funding(-65)
-    assert carrying.contract.net_carry() == pytest.approx(-wad("19.8"), rel=1e-3)
+    # 30 % of -183 % and the loan's rate are just over 55 % a year
+    carrying.set_funding(-182)
+    assert carrying.contract.net_carry() == pytest.approx(-wad("54.9"), rel=1e-3)
     assert not carrying.contract.is_due()
-    carrying.set_funding(-66)
-    assert carrying.contract.net_carry() < -wad(20)
+    carrying.set_funding(-183)
+    assert carrying.contract.net_carry() < -wad(55)
     assert carrying.rebalance()
     assert carrying.contract.mode() == LEND
+
+
+def test_leave__never_because_somebody_borrows_all_there_is(neutral: Vault, alice: Account) -> None:
+    """At the least funding that it stays for, a full hedge, and nearly the largest loan."""
+    market = neutral.market
+    neutral.deposit(alice, neutral.tokens(1_000))
+    neutral.carry()
+    neutral.set_price("11.4")
+    neutral.carry()
+    neutral.set_price("11.7")
+    assert not neutral.contract.is_due()
+    assert neutral.ratios()[2] > 0.53
+    left = market.reverse.accrued_state().cash
+    market.borrow(collateral=market.tokens(200_000), usdt=left)
+    neutral.set_funding(5)
+    assert neutral.contract.net_carry() < -wad(45)
+    assert not neutral.contract.is_due()
+    neutral.rebalance()
+    assert neutral.contract.mode() == CARRY
 
 
 def test_stale_funding__it_stays(lending: Vault) -> None:

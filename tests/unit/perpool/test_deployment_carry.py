@@ -98,6 +98,7 @@ def test_config__venue_s_defaults(data: dict[str, Any]) -> None:
         ({"max_slippage": "4%"}, "max_slippage is above the reverse pool's, 3%"),
         ({"tip_rate": "2%"}, "tip_rate: has to be at most 1%"),
         ({"ltv_ceiling": "61%"}, "ltv_ceiling is above the reverse pool's stressed_ltv, 60%"),
+        ({"worst_carry": "51.9%"}, "worst_carry has to be 52% at least"),
         ({"ltv_band": "26%"}, "5% below the reverse pool's liquidation_ltv, 80%"),
         ({"margin_ratio": "29%"}, "margin_ratio has to be 30% at least"),
         ({"min_stay": "1h"}, "the venue's fee of opening and closing, 0.1%"),
@@ -167,9 +168,9 @@ def test_load_config__faults_of_vaults_with_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "local.toml"
     text = (EXAMPLES / "local.toml").read_text()
     path.write_text(
-        text.replace('preset = "keep"', 'preset = "keep"\nltv_ceiling = "65%"').replace(
-            "exposure_cap = 1_000_000", "exposure_cap = 0"
-        )
+        text.replace(
+            'preset = "keep"', 'preset = "keep"\nltv_ceiling = "65%"\nworst_carry = "67%"'
+        ).replace("exposure_cap = 1_000_000", "exposure_cap = 0")
     )
     lines = path.read_text().split("\n")
     with pytest.raises(ConfigError) as caught:

@@ -13,6 +13,7 @@ from perpool.reference import targets
 from perpool.reference.presets import KEEP, NEUTRAL
 from perpool.reference.targets import CarryParameters, Plan, is_off, nav, plan
 from perpool.reference.wad import WAD
+from perpool.replay.stage import leg
 
 TOKEN, USDT = 10**18, 10**6
 PRICE = 2 * 10**24
@@ -95,9 +96,12 @@ def test_nav() -> None:
 
 def test_presets__are_within_their_own_bounds() -> None:
     """What the vault's constructor demands of any parameters."""
+    pool = leg(10)
+    full_rate = pool.base_rate + pool.slope1 + pool.slope2
     for p in (KEEP, NEUTRAL):
         assert p.margin_share <= p.ltv_ceiling
         assert p.leave_rate < p.enter_rate
+        assert p.worst_carry * WAD >= (p.ltv_ceiling + p.ltv_band) * full_rate
     assert KEEP.hedge_ratio + KEEP.margin_share + WAD // 20 <= KEEP.ltv_ceiling
     assert NEUTRAL.may_sell
 
