@@ -734,11 +734,12 @@ class CarryStrategy:
         mine = part.collateral
         if collateral < memory.apart_collateral:
             mine = mul_div_down(mine, collateral, memory.apart_collateral)
+        apart = memory.apart_debt_shares
         memory.apart_collateral -= part.collateral
         memory.apart_debt_shares -= part.debt_shares
         debt, owed = pool.debt_of(self.name), 0
         if debt_shares:
-            owed = mul_div_up(debt, min(part.debt_shares, debt_shares), debt_shares)
+            owed = mul_div_up(debt, part.debt_shares, max(debt_shares, apart))
         paid = min(part.usdt + brought, owed)
         if paid > part.usdt:
             self.world.usdt.move(self.vault, self.name, paid - part.usdt)

@@ -242,13 +242,15 @@ def _pay_off(part: Part, brought: uint256, price: uint256) -> (uint256, uint256)
     if collateral < book.apart_collateral:
         # liquidated meanwhile
         mine = wad_math._mul_div_down(mine, collateral, book.apart_collateral)
+    apart: uint256 = book.apart_debt_shares
     book.apart_collateral -= part.collateral
-    book.apart_debt_shares -= part.debt_shares
+    book.apart_debt_shares = apart - part.debt_shares
 
     debt: uint256 = staticcall terms.REVERSE_POOL.debt_of(self)
     owed: uint256 = 0
     if debt_shares > 0:
-        owed = wad_math._mul_div_up(debt, min(part.debt_shares, debt_shares), debt_shares)
+        # where less is owed than was set apart, it is owed by all parts alike
+        owed = wad_math._mul_div_up(debt, part.debt_shares, max(debt_shares, apart))
     paid: uint256 = min(part.usdt + brought, owed)
     if paid > part.usdt:
         tokens._pull_exactly(terms.USDT, paid - part.usdt)

@@ -604,8 +604,8 @@ def test_rebalance__without_a_price(plain: Vault, alice: Account) -> None:
 
 
 def test_rebalance__another_preset_with_bands_of_its_own(evm: Evm, alice: Account) -> None:
-    bands = {"margin_band": wad(10), "margin_ratio": wad(60), "ltv_ceiling": wad(55)}
-    preset = replace(KEEP, **bands, worst_carry=wad(57))
+    preset = replace(KEEP, margin_band=wad(10), margin_ratio=wad(60))
+    preset = replace(preset, ltv_ceiling=wad(55), worst_carry=wad(57))
     vault = deploy_vault(evm, preset)
     carrying(vault, alice)
     assert vault.ratios() == pytest.approx((0.3, 0.6, 0.1801), abs=1e-3)

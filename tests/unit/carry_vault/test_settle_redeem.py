@@ -411,6 +411,37 @@ def test_settle_redeem__late__a_second_half_that_cannot_be_done_stops_nobody(
     assert plain.strategy.set_apart() == (0, 0)
 
 
+def test_settle_redeem__late__liquidated_between_the_halves__all_parts_alike(
+    plain: Vault, alice: Account, bob: Account
+) -> None:
+    """All of the loan is set apart, for two, and the pool liquidates it."""
+    contract, pool = plain.contract, plain.market.reverse
+    shares = {bob: ordered(plain, alice, bob)}
+    plain.venue.set_stalled(False)
+    plain.rebalance()
+    shares[alice] = contract.totalSupply()
+    keeper = plain.evm.account("keeper")
+    contract.transfer(alice, contract.balanceOf(keeper), sender=keeper)
+    plain.request_redeem(alice, shares[alice])
+    plain.observe()
+    plain.venue.set_stalled(True)
+    contract.settle_redeem(alice)
+    plain.venue.set_stalled(False)
+    plain.rebalance()
+    collateral, debt_shares = plain.strategy.set_apart()
+    assert pool.position(plain.strategy)[:2] == (collateral, debt_shares)
+
+    plain.set_price("1.8")
+    liquidator = plain.market.give(plain.evm.account("liquidator"), usdt=plain.usd(10_000))
+    pool.liquidate(plain.strategy, 2**256 - 1, liquidator, b"", sender=liquidator)
+    assert 0 < pool.position(plain.strategy)[1] < debt_shares // 2
+    plain.set_price(4)
+    got = {who: contract.settle_redeem(who) / shares[who] for who in (bob, alice)}
+    assert got[bob] == pytest.approx(got[alice], rel=5e-3)
+    assert pool.debt_of(plain.strategy) == 0
+    assert plain.strategy.set_apart() == (0, 0)
+
+
 def test_settle_redeem__late__the_fill_is_his(plain: Vault, alice: Account, bob: Account) -> None:
     """Filled 0.9 % worse than expected: those who stay have what they had."""
     contract = plain.contract
