@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from perpool.evm import Evm
 
@@ -22,3 +23,10 @@ def evm(chain: Evm) -> Iterator[Evm]:
     """The chain as the wider fixtures left it; what the test does is undone."""
     with chain.anchor():
         yield chain
+
+
+@pytest.fixture(autouse=True)
+def plain_logs() -> Iterator[None]:
+    """No test leaves its log's level and format to the next of the same process."""
+    yield
+    structlog.reset_defaults()
