@@ -70,6 +70,8 @@ class Seen:
     holdings: tuple[int, ...]
     pending: int
     """The order at the venue; what comes of it is not the doing of the call that sees it."""
+    leaving: bool
+    """A redemption's order is out, or confirmed and its part not set apart: the next call does."""
     nav: int
     total: int
     balances: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -205,7 +207,8 @@ class Machine:
         stage, contract = self.stage, self.contract
         pending = stage.contracts["perp"].position(stage.addresses[STRATEGY]).pending
         worth = contract.totalAssets(), contract.totalSupply()
-        seen = Seen(tuple(contract.holdings()), pending, *worth)
+        leaving = self.vault.memory.ordering != NOBODY
+        seen = Seen(tuple(contract.holdings()), pending, leaving, *worth)
         for name in (VAULT, STRATEGY):
             at = stage.addresses[name]
             seen.balances[name] = stage.token.balanceOf(at), stage.usdt.balanceOf(at)
@@ -313,7 +316,7 @@ class Machine:
 
     def check_call(self, function: str, before: Seen, after: Seen, rebalanced: bool) -> None:
         """What one call may do, at a standing price and time; settling does first what is due."""
-        if before.pending:
+        if before.pending or before.leaving:
             return
         if not rebalanced and function in {
             "settle_deposit",
