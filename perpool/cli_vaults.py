@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from perpool.cli import limit, number, percent
+from perpool.text import limit, number, percent
 
 if TYPE_CHECKING:
     from decimal import Decimal

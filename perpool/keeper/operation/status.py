@@ -16,7 +16,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
-from perpool.cli import duration, number, percent, plain
+from perpool.text import duration, number, percent, plain
 
 LOW = timedelta(days=7)
 """An account whose ether lasts less long than this is low."""

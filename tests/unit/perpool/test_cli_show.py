@@ -6,8 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from perpool.cli import duration, limit, number, percent, plain, show_json, show_table
+from perpool.cli import show_json, show_table
 from perpool.sdk import Prices, Problem
+from perpool.text import duration, limit, number, percent, plain
 
 
 @pytest.mark.parametrize(
