@@ -57,6 +57,17 @@ def test_liquidate__healthy(venue: Venue, shorter: Account, keeper: Account) -> 
     assert venue.position(shorter)["size"] == 0
 
 
+def test_liquidate__exactly_the_maintenance_margin(
+    venue: Venue, shorter: Account, keeper: Account
+) -> None:
+    """1,004 USDT of equity at 10 are 524 at 10.48, a twentieth of the notional."""
+    venue.request(shorter, 0, venue.usd(1_004) - venue.contract.equity(shorter))
+    venue.set_price("10.48")
+    assert venue.contract.equity(shorter) == venue.usd(524)
+    with reverts("healthy position"):
+        liquidate(venue, shorter, keeper)
+
+
 def test_liquidate__of_a_long(venue: Venue, keeper: Account) -> None:
     longer = venue.trade("longer", venue.tokens(SHORTED), venue.usd(2_005))
     assert venue.contract.equity(longer) == venue.usd(2_000)
