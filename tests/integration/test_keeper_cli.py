@@ -271,6 +271,7 @@ def free_port() -> int:
 
 
 def wait_until_healthy(url: str) -> requests.Response:
+    """What it answers in the end: before its first report of a new chain it may be unwell."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
@@ -337,7 +338,7 @@ def test_run__dry_run_beside_a_keeper_that_runs(setting: Setting) -> None:
             beside.kill()
         assert said is not None, errors
         assert beside.returncode == 0, errors
-        assert requests.get(f"{process.url}/healthz", timeout=5).status_code == 200
+        assert wait_until_healthy(process.url).status_code == 200
 
 
 def test_run__port_taken(setting: Setting) -> None:
