@@ -21,7 +21,9 @@ From the mailbox to the chain:
 
 Running it:
     service.py       the loop: a thread for each role
-    operation/       configuration, assembly, figures, health, logs, status
+    metrics.py       figures, told by all of these
+    health.py        whether it is well, told by the roles
+    operation/       configuration, assembly, what is served, logs, status
     cli.py           `perpool keeper`
 
 All of it in small:

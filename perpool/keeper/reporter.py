@@ -11,8 +11,8 @@ import structlog
 from perpool.keeper.aggregate import aggregate
 from perpool.keeper.chain.contracts import Contracts
 from perpool.keeper.mailbox import Mailbox, Message
+from perpool.keeper.metrics import Metrics
 from perpool.keeper.model import Observation, Subject, Values
-from perpool.keeper.operation.metrics import Metrics
 from perpool.keeper.rounds import is_signed
 from perpool.keeper.signing import Signer, SignerError
 from perpool.keeper.sources import Panel

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 import structlog
 
+from perpool.keeper.health import Health
 from perpool.keeper.mailbox import MailboxError
-from perpool.keeper.operation.metrics import Health, Metrics
+from perpool.keeper.metrics import Metrics
 from perpool.keeper.transactions.journal import JournalError
 
 

@@ -15,7 +15,9 @@ from perpool.evm import Reverted
 from perpool.keeper import decide
 from perpool.keeper.chain.contracts import Contracts
 from perpool.keeper.chain.nodes import Head
+from perpool.keeper.health import Health, publish_feeds
 from perpool.keeper.mailbox import Lease, Mailbox, MailboxError, Message
+from perpool.keeper.metrics import Metrics
 from perpool.keeper.model import (
     Action,
     MarketState,
@@ -25,7 +27,6 @@ from perpool.keeper.model import (
     ReportPrice,
     SyncFunding,
 )
-from perpool.keeper.operation.metrics import Health, Metrics, publish_feeds
 from perpool.keeper.rounds import Collector
 from perpool.keeper.transactions.batches import BATCH_CALLS
 from perpool.keeper.transactions.journal import Intent, Parcel

@@ -32,8 +32,8 @@ from perpool.keeper.chain.contracts import Contracts, function
 from perpool.keeper.chain.nodes import Nodes
 from perpool.keeper.mailbox import Lease, Mailbox, Message, open_lease, open_mailbox
 from perpool.keeper.mailbox.sqlite import SqliteLease
+from perpool.keeper.metrics import PREFIX, Metrics
 from perpool.keeper.model import Funding, Policy, Reading
-from perpool.keeper.operation.metrics import PREFIX, Metrics
 from perpool.keeper.reporter import Reporter
 from perpool.keeper.signing import KeyAccount
 from perpool.keeper.sources import ExchangeVenue, Panel

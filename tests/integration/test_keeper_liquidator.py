@@ -33,7 +33,7 @@ from perpool.keeper.liquidator.role import (
     pools_of,
     read_back,
 )
-from perpool.keeper.operation.metrics import Metrics
+from perpool.keeper.metrics import Metrics
 from perpool.keeper.signing import KeyAccount
 from perpool.keeper.transactions.journal import Journal
 from perpool.keeper.transactions.outbox import Outbox

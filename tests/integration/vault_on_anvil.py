@@ -18,7 +18,8 @@ from perpool import uniswap
 from perpool.chain import Chain, Contract
 from perpool.deployment import Record
 from perpool.keeper.chain.nodes import Nodes
-from perpool.keeper.operation.metrics import Health, Metrics
+from perpool.keeper.health import Health
+from perpool.keeper.metrics import Metrics
 from perpool.keeper.rebalancer.decide import Budget
 from perpool.keeper.rebalancer.requests import RequestFollower
 from perpool.keeper.rebalancer.role import Outcome, RebalancerRole, Spending

@@ -28,7 +28,7 @@ from perpool.chain import Receipt as ChainReceipt
 from perpool.evm import Reverted
 from perpool.evm.codec import Event, EventRegistry
 from perpool.keeper.bounded import bound
-from perpool.keeper.operation.metrics import Metrics
+from perpool.keeper.metrics import Metrics
 
 BATCH = 100
 """Requests in one message; public nodes refuse large batches."""

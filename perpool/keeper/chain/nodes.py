@@ -59,7 +59,7 @@ from perpool.keeper.chain.endpoint import (
     Silence,
     name_endpoints,
 )
-from perpool.keeper.operation.metrics import Metrics
+from perpool.keeper.metrics import Metrics
 
 __all__ = ["Disagreement", "Head", "Nodes", "NodesError", "Receipt", "Refused", "SendAnswer"]
 

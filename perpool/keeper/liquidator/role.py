@@ -41,7 +41,7 @@ from perpool.keeper.liquidator.profit import (
     terms_of,
 )
 from perpool.keeper.liquidator.trials import Attempt, Trials
-from perpool.keeper.operation.metrics import Metrics
+from perpool.keeper.metrics import Metrics
 from perpool.keeper.transactions.journal import Intent, Parcel
 from perpool.reference.interest import LegParameters
 from perpool.reference.wad import WAD

@@ -3,7 +3,6 @@
 config.py        keeper.toml
 assembly.py      from a configuration to roles
 watch.py         the role that looks after nodes, lease, ether and feeds
-metrics.py       figures and health
 server.py        /metrics and /healthz
 logs.py          structured, without secrets
 check.py         what `check` finds

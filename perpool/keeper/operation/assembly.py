@@ -29,6 +29,7 @@ from perpool.history import HistoryError
 from perpool.keeper.chain.contracts import Contracts, KeeperError
 from perpool.keeper.chain.endpoint import name_endpoints
 from perpool.keeper.chain.nodes import Head, Nodes
+from perpool.keeper.health import Health
 from perpool.keeper.liquidator.follow import Follower
 from perpool.keeper.liquidator.profit import Policy as LiquidatorPolicy
 from perpool.keeper.liquidator.role import (
@@ -39,6 +40,7 @@ from perpool.keeper.liquidator.role import (
     read_back,
 )
 from perpool.keeper.mailbox import Lease, Mailbox, MailboxError, open_lease, open_mailbox
+from perpool.keeper.metrics import Metrics
 from perpool.keeper.model import Policy
 from perpool.keeper.operation.config import (
     HISTORY,
@@ -50,7 +52,6 @@ from perpool.keeper.operation.config import (
     RebalancerSection,
     ReporterSection,
 )
-from perpool.keeper.operation.metrics import Health, Metrics
 from perpool.keeper.operation.watch import Watch
 from perpool.keeper.rebalancer import vaults as carry
 from perpool.keeper.rebalancer.decide import Budget, Vault

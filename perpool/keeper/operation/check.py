@@ -31,6 +31,7 @@ from perpool.keeper.chain.contracts import KeeperError
 from perpool.keeper.chain.endpoint import Connection, Endpoint, Head, name_endpoints
 from perpool.keeper.chain.nodes import Nodes
 from perpool.keeper.mailbox import MailboxError, open_mailbox
+from perpool.keeper.metrics import Metrics
 from perpool.keeper.model import LeftOut, Observation
 from perpool.keeper.operation.assembly import (
     Place,
@@ -42,7 +43,6 @@ from perpool.keeper.operation.assembly import (
     place_of,
 )
 from perpool.keeper.operation.config import KeeperConfig, ReporterSection
-from perpool.keeper.operation.metrics import Metrics
 from perpool.keeper.signing import ExternalAccount, SignerError, account_address, open_account
 from perpool.keeper.sources import SourceError
 from perpool.keeper.transactions.journal import JournalError

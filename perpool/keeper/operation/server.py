@@ -20,7 +20,8 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from perpool.keeper.operation.metrics import Health, Metrics
+from perpool.keeper.health import Health
+from perpool.keeper.metrics import Metrics
 
 TIMEOUT = 10
 """Seconds for a client to ask and to take the answer."""

@@ -10,9 +10,10 @@ import structlog
 
 from perpool.chain import ChainError
 from perpool.keeper.chain.nodes import Head
+from perpool.keeper.health import Health, publish_feeds
 from perpool.keeper.mailbox import Lease, MailboxError
+from perpool.keeper.metrics import Metrics
 from perpool.keeper.model import MarketState, Policy
-from perpool.keeper.operation.metrics import Health, Metrics, publish_feeds
 
 LITTLE = Decimal("0.01")
 """Ether of an account about which the log warns."""

@@ -23,8 +23,9 @@ import structlog
 from perpool.chain import ChainError
 from perpool.evm import Reverted
 from perpool.keeper.chain.nodes import Head
+from perpool.keeper.health import Health
 from perpool.keeper.liquidator import follow
-from perpool.keeper.operation.metrics import Health, Metrics
+from perpool.keeper.metrics import Metrics
 from perpool.keeper.rebalancer.decide import (
     LONGEST_REST,
     OVERDUE,

@@ -34,7 +34,7 @@ from perpool.chain import Call, ChainError
 from perpool.evm import Reverted
 from perpool.evm.codec import EventRegistry, canonical
 from perpool.keeper.chain.nodes import Head, Nodes
-from perpool.keeper.operation.metrics import Metrics
+from perpool.keeper.metrics import Metrics
 from perpool.keeper.transactions.announcement import read_note, write_note
 from perpool.keeper.transactions.batches import AGGREGATE, choose, compose
 from perpool.keeper.transactions.fees import FeePolicy, Fees, gas_limit, is_other_gas

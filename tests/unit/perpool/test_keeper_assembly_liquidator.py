@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from perpool.deployment import Record
 from perpool.keeper.liquidator.profit import Policy
 from perpool.keeper.liquidator.role import Ether, LiquidatorRole
+from perpool.keeper.metrics import Metrics
 from perpool.keeper.operation import assembly
 from perpool.keeper.operation.config import LiquidatorSection
-from perpool.keeper.operation.metrics import Metrics
 
 MARKETS = ("ADA", "XRP")
 

@@ -13,9 +13,10 @@ from eth_account import Account
 from structlog.testing import capture_logs
 
 from perpool.deployment import Record
+from perpool.keeper.health import Health
+from perpool.keeper.metrics import Metrics
 from perpool.keeper.operation import assembly
 from perpool.keeper.operation.config import RebalancerSection
-from perpool.keeper.operation.metrics import Health, Metrics
 from perpool.keeper.rebalancer.decide import Budget
 from perpool.keeper.rebalancer.role import RebalancerRole
 from tests.chaos.world import figure

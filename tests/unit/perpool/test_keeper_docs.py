@@ -20,9 +20,9 @@ import yaml
 from pydantic import BaseModel
 
 from perpool.cli import cli
+from perpool.keeper.metrics import FAILED, Metrics
+from perpool.keeper.metrics import PREFIX as METRIC
 from perpool.keeper.operation.config import PREFIX, KeeperConfig, load_config
-from perpool.keeper.operation.metrics import FAILED, Metrics
-from perpool.keeper.operation.metrics import PREFIX as METRIC
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"

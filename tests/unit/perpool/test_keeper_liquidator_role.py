@@ -30,7 +30,7 @@ from perpool.keeper.liquidator.role import (
     pools_of,
     read_back,
 )
-from perpool.keeper.operation.metrics import Metrics
+from perpool.keeper.metrics import Metrics
 from perpool.keeper.transactions.journal import Intent, Parcel
 from perpool.uniswap import reverse_v3_route
 from tests.market import Market, deploy_market

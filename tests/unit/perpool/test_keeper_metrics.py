@@ -9,7 +9,8 @@ import pytest
 from prometheus_client import Counter, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
-from perpool.keeper.operation.metrics import PREFIX, Health, Metrics
+from perpool.keeper.health import Health
+from perpool.keeper.metrics import PREFIX, Metrics
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 NOW = 1_700_000_000

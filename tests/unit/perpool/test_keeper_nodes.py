@@ -9,9 +9,9 @@ import pytest
 
 from perpool.keeper.chain.endpoint import classify, name_endpoints
 from perpool.keeper.chain.nodes import Nodes, NodesError, SendAnswer
+from perpool.keeper.metrics import Metrics
 from perpool.keeper.operation import assembly
 from perpool.keeper.operation.config import KeeperConfig, LiquidatorSection, SubmitterSection
-from perpool.keeper.operation.metrics import Metrics
 from perpool.keeper.transactions.fees import GWEI, FeePolicy
 
 

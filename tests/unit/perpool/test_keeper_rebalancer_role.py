@@ -16,7 +16,8 @@ from perpool.chain import Call, ChainError
 from perpool.evm import Event, Reverted, Struct
 from perpool.evm.codec import checksum
 from perpool.keeper.chain.nodes import Head
-from perpool.keeper.operation.metrics import Health, Metrics
+from perpool.keeper.health import Health
+from perpool.keeper.metrics import Metrics
 from perpool.keeper.rebalancer.decide import FIRST_REST, OVERDUE, SHARES, Budget, Task, Vault, Work
 from perpool.keeper.rebalancer.requests import RequestFollower
 from perpool.keeper.rebalancer.role import FEW, TRIALS, RebalancerRole, Spending

@@ -20,6 +20,7 @@ from perpool.keeper import decide
 from perpool.keeper.chain.contracts import Contracts, MarketAddresses, bind
 from perpool.keeper.mailbox import Mailbox, MailboxError, Message, open_mailbox
 from perpool.keeper.mailbox.sqlite import SqliteMailbox
+from perpool.keeper.metrics import REFUSED
 from perpool.keeper.model import (
     Funding,
     LeftOut,
@@ -30,7 +31,6 @@ from perpool.keeper.model import (
     ReportPrice,
 )
 from perpool.keeper.operation.assembly import Keeper
-from perpool.keeper.operation.metrics import REFUSED
 from perpool.keeper.replay import EvmOutbox, EvmReader, deploy_oracle, reporter_keys, token_of
 from perpool.keeper.reporter import Reporter
 from perpool.keeper.service import Service

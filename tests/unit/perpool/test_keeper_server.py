@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from perpool.keeper.operation.metrics import Health, Metrics
+from perpool.keeper.health import Health
+from perpool.keeper.metrics import Metrics
 from perpool.keeper.operation.server import ServerError, StatusServer
 
 ANYWHERE = ("127.0.0.1", 0)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from perpool.keeper.operation.metrics import Metrics
+from perpool.keeper.metrics import Metrics
 from perpool.keeper.service import Duty, Service
 
 SOON = timedelta(milliseconds=100)

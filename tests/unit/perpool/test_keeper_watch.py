@@ -8,9 +8,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from perpool.keeper.chain.nodes import Head, NodesError
+from perpool.keeper.health import Health
 from perpool.keeper.mailbox import LeaseState, MailboxError
+from perpool.keeper.metrics import Metrics
 from perpool.keeper.model import FundingFeed, MarketState, PriceRound
-from perpool.keeper.operation.metrics import Health, Metrics
 from perpool.keeper.operation.watch import Watch
 
 NOW = 1_700_000_000
