@@ -29,7 +29,7 @@ from perpool.keeper.reporter import Reporter
 from perpool.keeper.sources import Panel
 from perpool.keeper.statements import Statements
 from perpool.keeper.submitter import Submitter
-from perpool.keeper.transactions.journal import Intent, Parcel
+from perpool.keeper.transactions.model import Intent, Parcel
 from perpool.reference.oracle import FundingFeed
 from perpool.reports import RATE_UNIT_WAD, ordered, rate_units
 

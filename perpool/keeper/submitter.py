@@ -29,7 +29,7 @@ from perpool.keeper.model import (
 )
 from perpool.keeper.rounds import Collector
 from perpool.keeper.transactions.batches import BATCH_CALLS
-from perpool.keeper.transactions.journal import Intent, Parcel
+from perpool.keeper.transactions.model import Intent, Parcel
 
 IDLE_SECONDS = 60
 """Age of the newest block past which a chain is taken to stand still until somebody sends."""

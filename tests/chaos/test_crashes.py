@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from perpool.keeper.transactions.journal import Journal, JournalError, Transaction
+from perpool.keeper.transactions.journal import Journal, JournalError
+from perpool.keeper.transactions.model import Transaction
 from tests.chaos.mortal import MOMENTS, live_and_die
 from tests.chaos.world import HEARTBEAT, Desk, World
 from tests.rpc_proxy import RpcProxy

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from perpool.keeper.transactions.fees import GWEI
-from perpool.keeper.transactions.journal import Transaction
+from perpool.keeper.transactions.model import Transaction
 from tests.chaos.world import BLOCK, MAX_FEE, Desk, World
 from tests.keeper_stage import key
 from tests.rpc_proxy import RpcProxy

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from perpool.keeper.transactions.fees import GWEI
-from perpool.keeper.transactions.journal import Transaction
+from perpool.keeper.transactions.model import Transaction
 from tests.chaos.world import BLOCK, Desk, World
 from tests.keeper_stage import key
 

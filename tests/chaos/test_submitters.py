@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from perpool.keeper.chain import endpoint
-from perpool.keeper.transactions.journal import Transaction
+from perpool.keeper.transactions.model import Transaction
 from tests.chaos.mortal import live_and_die
 from tests.chaos.world import BLOCK, HEARTBEAT, LEASE, Desk, World
 from tests.rpc_proxy import RpcProxy

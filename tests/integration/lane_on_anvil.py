@@ -23,7 +23,8 @@ from perpool.build import compile_contract
 from perpool.chain import Chain, Contract
 from perpool.keeper.chain.nodes import Head, Nodes
 from perpool.keeper.transactions.fees import GWEI, FeePolicy
-from perpool.keeper.transactions.journal import Intent, Journal, Parcel
+from perpool.keeper.transactions.journal import Journal
+from perpool.keeper.transactions.model import Intent, Parcel
 from perpool.keeper.transactions.outbox import Event, Outbox
 
 CONFIRMATIONS = 5

@@ -25,7 +25,7 @@ from perpool.keeper.model import (
     Subject,
     SyncFunding,
 )
-from perpool.keeper.transactions.journal import Intent, Parcel
+from perpool.keeper.transactions.model import Intent, Parcel
 from perpool.reports import MAX_TOKENS, RATE_UNIT_WAD, Domain, funding_round, price_round
 
 SEATS_AGE = 300

@@ -42,7 +42,7 @@ from perpool.keeper.liquidator.profit import (
 )
 from perpool.keeper.liquidator.trials import Attempt, Trials
 from perpool.keeper.metrics import Metrics
-from perpool.keeper.transactions.journal import Intent, Parcel
+from perpool.keeper.transactions.model import Intent, Parcel
 from perpool.reference.interest import LegParameters
 from perpool.reference.wad import WAD
 from perpool.uniswap import encode_v3_route, reverse_v3_route

@@ -71,7 +71,8 @@ from perpool.keeper.sources import (
 from perpool.keeper.statements import Statements
 from perpool.keeper.submitter import IDLE_SECONDS, Submitter
 from perpool.keeper.transactions.fees import FeePolicy
-from perpool.keeper.transactions.journal import Intent, Journal
+from perpool.keeper.transactions.journal import Journal
+from perpool.keeper.transactions.model import Intent
 from perpool.keeper.transactions.outbox import Outbox, identity
 
 JOURNAL = "journal.db"

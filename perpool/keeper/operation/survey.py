@@ -22,7 +22,8 @@ from perpool.keeper.operation.assembly import Place, system_clock
 from perpool.keeper.rebalancer import vaults as carry
 from perpool.keeper.rounds import SKEW, Collector, is_signed, spreads
 from perpool.keeper.signing import SignerError, account_address
-from perpool.keeper.transactions.journal import JournalError, Transaction
+from perpool.keeper.transactions.journal import JournalError
+from perpool.keeper.transactions.model import Transaction
 
 LEGS = ("reverse", "forward")
 """In the order in which a market's pools are listed."""

@@ -44,7 +44,8 @@ from perpool.keeper.rebalancer.decide import (
 from perpool.keeper.rebalancer.requests import RequestFollower
 from perpool.keeper.rebalancer.vaults import call_of, parcel_of, stands_of, traces_of
 from perpool.keeper.transactions.fees import MAX_GAS, gas_limit
-from perpool.keeper.transactions.journal import Journal, Parcel, Transaction
+from perpool.keeper.transactions.journal import Journal
+from perpool.keeper.transactions.model import Parcel, Transaction
 
 DAY = 86_400
 EXPIRY = 300

@@ -22,7 +22,7 @@ from hexbytes import HexBytes
 
 from perpool.evm.codec import checksum
 from perpool.keeper.transactions.fees import Fees
-from perpool.keeper.transactions.journal import Attempt, Intent, Parcel, Transaction
+from perpool.keeper.transactions.model import Attempt, Intent, Parcel, Transaction
 
 NOTE_BYTES = 2**19
 """Of a note at most; of many unfinished transactions the newest are in it."""

@@ -10,10 +10,7 @@
 Every method is one committed SQLite transaction (WAL, synced), so that a process may be killed
 between any two of them, and what is on disk is true: nothing reaches a node that is not here.
 
-A transaction is `planned`, then `sent` from its first attempt on, `mined` once it has a receipt, or
-`displaced` when another took its nonce. These are open: a reorganisation may lead back from each.
-`done`, `failed`, `abandoned` and `refused`, which would have failed and was never sent, are final,
-and deleted after `KEEP_SECONDS`.
+What is final (see `model.State`) is deleted after `KEEP_SECONDS`.
 
 An intent is `open`; `met` or `unmet` by the transaction as it was mined; in the end `done`,
 `failed` or `abandoned`. Unless it is `failed` or `abandoned`, the lane cannot plan it again: the
@@ -27,22 +24,26 @@ import fcntl
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
-from perpool.chain import Call
-from perpool.evm.codec import canonical
 from perpool.keeper.database import transaction
 from perpool.keeper.transactions.fees import Fees
+from perpool.keeper.transactions.model import (
+    OPEN,
+    Attempt,
+    Intent,
+    Mined,
+    Parcel,
+    State,
+    Transaction,
+)
 
 KEEP_SECONDS = 14 * 86_400
 """How long final rows are kept."""
 
 _VERSION = 2
 _BUSY_SECONDS = 10
-_OPEN = ("planned", "sent", "mined", "displaced")
 _SCHEMA = """
 CREATE TABLE chain (identity TEXT NOT NULL);
 CREATE TABLE transactions (
@@ -106,94 +107,6 @@ class JournalError(Exception):
 
 class Repeated(JournalError):  # noqa: N818 - what happened, not what went wrong
     """An intent is under way or done already."""
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """One thing to bring about; kind, subject and time are its key."""
-
-    kind: str
-    """"funding", "price", "sync", "observe", "liquidation", or a `rebalancer.decide.Work`."""
-    subject: str
-    """A market's symbol, a pool's or vault's address, or with an account after a slash."""
-    time: int
-    """Of the observation or the block that it was decided on, in unix seconds."""
-    value: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """A call, and what it is to bring about."""
-
-    intents: tuple[Intent, ...]
-    to: str
-    data: bytes
-
-    @property
-    def call(self) -> Call:
-        """For trying it on a node."""
-        return Call(canonical(self.to), self.data)
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A signed transaction."""
-
-    hash: str
-    raw: bytes
-    fees: Fees
-    made_at: int
-    answer: str = ""
-    """What nodes last said to it, "" before they were asked; see `nodes.SendAnswer`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mined:
-    """Where and how a transaction was mined."""
-
-    hash: str
-    block: int
-    block_hash: str
-    success: bool
-
-
-State = Literal["planned", "sent", "mined", "displaced", "done", "failed", "abandoned", "refused"]
-
-
-@dataclass(frozen=True)
-class Transaction:
-    """A nonce's worth of work, and all that was signed for it."""
-
-    id: int
-    state: State
-    planned_at: int
-    expires_at: int | None
-    """When its content is of no use any more; None for never."""
-    sender: str | None
-    """None as long as it is only planned, as are nonce and gas."""
-    nonce: int | None
-    gas: int | None
-    mined: Mined | None
-    displaced_at: int | None
-    """Block at which another transaction was first seen to have taken the nonce."""
-    reason: str
-    parcels: tuple[Parcel, ...]
-    """None of them: it only takes a nonce."""
-    attempts: tuple[Attempt, ...]
-    """The newest last."""
-    adopted: bool = False
-    """Whether it was announced by another process, and not planned by this one."""
-
-    @cached_property
-    def intents(self) -> tuple[Intent, ...]:
-        return tuple(intent for parcel in self.parcels for intent in parcel.intents)
-
-    @property
-    def is_final(self) -> bool:
-        return self.state not in _OPEN
-
-    def is_expired(self, now: int) -> bool:
-        return self.expires_at is not None and now >= self.expires_at
 
 
 class Journal:
@@ -396,8 +309,8 @@ class Journal:
 
     def open(self) -> list[Transaction]:
         """All that is not final, the oldest first."""
-        marks = ", ".join("?" * len(_OPEN))
-        return self._select(f"lane = ? AND state IN ({marks}) ORDER BY id", (self.lane, *_OPEN))
+        marks = ", ".join("?" * len(OPEN))
+        return self._select(f"lane = ? AND state IN ({marks}) ORDER BY id", (self.lane, *OPEN))
 
     def get(self, number: int) -> Transaction:
         """A transaction by its number here."""

@@ -38,15 +38,8 @@ from perpool.keeper.metrics import Metrics
 from perpool.keeper.transactions.announcement import read_note, write_note
 from perpool.keeper.transactions.batches import AGGREGATE, choose, compose
 from perpool.keeper.transactions.fees import FeePolicy, Fees, gas_limit, is_other_gas
-from perpool.keeper.transactions.journal import (
-    Attempt,
-    Intent,
-    Journal,
-    JournalError,
-    Mined,
-    Parcel,
-    Transaction,
-)
+from perpool.keeper.transactions.journal import Journal, JournalError
+from perpool.keeper.transactions.model import Attempt, Intent, Mined, Parcel, Transaction
 from perpool.keeper.transactions.steps import (
     Abandon,
     Displace,

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from perpool.keeper.transactions.fees import FeePolicy, Fees, bumped, first
-from perpool.keeper.transactions.journal import Mined, Transaction
+from perpool.keeper.transactions.model import Mined, Transaction
 
 
 @dataclass(frozen=True, slots=True)

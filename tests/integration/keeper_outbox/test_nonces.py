@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perpool.keeper.transactions.fees import GWEI, FeePolicy
-from perpool.keeper.transactions.journal import Intent
+from perpool.keeper.transactions.model import Intent
 from tests.integration.lane_on_anvil import (
     ADA,
     CONFIRMATIONS,

@@ -8,7 +8,7 @@ import pytest
 
 from perpool.keeper.chain.nodes import NodesError
 from perpool.keeper.transactions.fees import GWEI
-from perpool.keeper.transactions.journal import Intent
+from perpool.keeper.transactions.model import Intent
 from tests.integration.lane_on_anvil import (
     ADA,
     CONFIRMATIONS,

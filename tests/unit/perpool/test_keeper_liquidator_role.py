@@ -31,7 +31,7 @@ from perpool.keeper.liquidator.role import (
     read_back,
 )
 from perpool.keeper.metrics import Metrics
-from perpool.keeper.transactions.journal import Intent, Parcel
+from perpool.keeper.transactions.model import Intent, Parcel
 from perpool.uniswap import reverse_v3_route
 from tests.market import Market, deploy_market
 from tests.pools import calm

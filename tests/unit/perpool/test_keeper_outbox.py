@@ -12,7 +12,7 @@ from eth_utils.crypto import keccak
 from perpool.keeper.transactions.announcement import NOTE_BYTES, read_note, write_note
 from perpool.keeper.transactions.batches import AGGREGATE, BATCH_BYTES, BATCH_CALLS, choose, compose
 from perpool.keeper.transactions.fees import GWEI, FeePolicy, Fees
-from perpool.keeper.transactions.journal import Attempt, Intent, Mined, Parcel, State, Transaction
+from perpool.keeper.transactions.model import Attempt, Intent, Mined, Parcel, State, Transaction
 from perpool.keeper.transactions.steps import (
     Abandon,
     Displace,

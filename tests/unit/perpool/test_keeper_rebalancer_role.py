@@ -29,7 +29,7 @@ from perpool.keeper.rebalancer.vaults import (
     vaults_of,
 )
 from perpool.keeper.transactions.fees import Fees
-from perpool.keeper.transactions.journal import Attempt, Intent, Mined, Parcel, Transaction
+from perpool.keeper.transactions.model import Attempt, Intent, Mined, Parcel, Transaction
 from tests.chaos.world import figure
 
 NOW = 1_700_000_000

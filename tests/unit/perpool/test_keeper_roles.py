@@ -37,7 +37,8 @@ from perpool.keeper.service import Service
 from perpool.keeper.signing import SignerError
 from perpool.keeper.statements import Statements, StatementsError
 from perpool.keeper.submitter import Outcome, Submitter
-from perpool.keeper.transactions.journal import Intent, JournalError, Parcel
+from perpool.keeper.transactions.journal import JournalError
+from perpool.keeper.transactions.model import Intent, Parcel
 from perpool.reports import Signature, ordered, sign_report, unpack_rates
 
 NOW = 1_700_000_040
