@@ -19,8 +19,9 @@ from typing import Any
 from rich.table import Table
 
 from perpool.evm import Struct
-from perpool.keeper.liquidator.index import Leg, Position, PositionIndex
+from perpool.keeper.liquidator.index import Leg, PositionIndex
 from perpool.keeper.liquidator.role import Found, Pool, liquidatable
+from perpool.keeper.model import Position
 from perpool.reference.arithmetic import PRICE_SCALE
 from perpool.reference.interest import LegParameters
 from perpool.reference.wad import WAD

@@ -15,7 +15,7 @@ import click
 import structlog
 
 from perpool.cli import Commands, show_json, show_table
-from perpool.keeper.liquidator.follow import FollowError
+from perpool.keeper.chain.checkpoint import FollowError
 from perpool.keeper.operation import status as view
 from perpool.keeper.operation.assembly import (
     Accounts,

@@ -197,6 +197,19 @@ class MarketState:
     """Whether the price oracle would take an observation now."""
 
 
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What an account has and owes in a pool; `opened_block` 0 on the reverse pool.
+
+    Of a vault, what its controller waits for: assets to deposit, shares to redeem.
+    """
+
+    account: str
+    collateral: int
+    debt_shares: int
+    opened_block: int = 0
+
+
 # -- decisions --
 
 

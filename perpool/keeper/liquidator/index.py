@@ -23,6 +23,7 @@ from enum import Enum
 
 from sortedcontainers import SortedList
 
+from perpool.keeper.model import Position
 from perpool.reference.arithmetic import PRICE_SCALE
 from perpool.reference.wad import WAD
 
@@ -36,16 +37,6 @@ class Leg(Enum):
 
     REVERSE = "reverse"
     FORWARD = "forward"
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """What an account has and owes; `opened_block` 0 on the reverse pool."""
-
-    account: str
-    collateral: int
-    debt_shares: int
-    opened_block: int = 0
 
 
 @dataclass(frozen=True, slots=True)

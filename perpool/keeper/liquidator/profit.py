@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from enum import Enum
 
-from perpool.keeper.liquidator.index import Leg, Moment, Position, values
+from perpool.keeper.liquidator.index import Leg, Moment, values
+from perpool.keeper.model import Position
 from perpool.reference import liquidation
 from perpool.reference.arithmetic import MAX_UINT256, PRICE_SCALE
 from perpool.reference.interest import LegParameters

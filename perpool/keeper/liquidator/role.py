@@ -24,12 +24,12 @@ import structlog
 
 from perpool.deployment import Record
 from perpool.evm import Reverted
+from perpool.keeper.chain import follow
 from perpool.keeper.chain.contracts import KeeperError, bind, value
 from perpool.keeper.chain.contracts import values as all_values
 from perpool.keeper.chain.nodes import Head
-from perpool.keeper.liquidator import follow
 from perpool.keeper.liquidator.follow import CONTRACTS, Follower
-from perpool.keeper.liquidator.index import Leg, Moment, Position, PositionIndex, values
+from perpool.keeper.liquidator.index import Leg, Moment, PositionIndex, values
 from perpool.keeper.liquidator.profit import (
     SIZES,
     Appraisal,
@@ -42,6 +42,7 @@ from perpool.keeper.liquidator.profit import (
 )
 from perpool.keeper.liquidator.trials import Attempt, Trials
 from perpool.keeper.metrics import Metrics
+from perpool.keeper.model import Position
 from perpool.keeper.transactions.model import Intent, Parcel
 from perpool.reference.interest import LegParameters
 from perpool.reference.wad import WAD

@@ -1,4 +1,4 @@
-"""Learns from events who has asked a vault for something, as the liquidator learns accounts.
+"""Learns from events who has asked a vault for something, as `chain.follow` does.
 
 A vault keeps requests by controller and lists none. An event only says whom to ask about: what is
 pending is read from the vault.
@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from perpool.chain import Call
+from perpool.keeper.chain.checkpoint import Account
 from perpool.keeper.chain.contracts import bind
-from perpool.keeper.liquidator.follow import Account, AccountFollower
-from perpool.keeper.liquidator.index import Position
+from perpool.keeper.chain.follow import AccountFollower
+from perpool.keeper.model import Position
 from perpool.keeper.rebalancer.decide import Request
 
 

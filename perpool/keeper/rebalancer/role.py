@@ -22,9 +22,10 @@ import structlog
 
 from perpool.chain import ChainError
 from perpool.evm import Reverted
+from perpool.keeper.chain import follow
+from perpool.keeper.chain.checkpoint import FollowError
 from perpool.keeper.chain.nodes import Head
 from perpool.keeper.health import Health
-from perpool.keeper.liquidator import follow
 from perpool.keeper.metrics import Metrics
 from perpool.keeper.rebalancer.decide import (
     LONGEST_REST,
@@ -193,7 +194,7 @@ class RebalancerRole:
         problem: Exception | None = None
         try:
             self.follower.advance(head)
-        except (ChainError, follow.FollowError) as error:
+        except (ChainError, FollowError) as error:
             problem = error
         stands, silent = stands_of(self.nodes, self.vaults, self.funding_oracle, head)
         for vault in self.vaults:

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from perpool.bench import keeper, liquidator
-from perpool.keeper.liquidator.index import Leg, Position, PositionIndex
+from perpool.keeper.liquidator.index import Leg, PositionIndex
+from perpool.keeper.model import Position
 
 SIZES = (500, 5_000, 50_000)
 ROW = {

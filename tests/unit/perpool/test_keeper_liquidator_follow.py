@@ -16,16 +16,11 @@ from perpool.build import Abi
 from perpool.chain import Call, ChainError
 from perpool.evm import Event, Reverted, Struct
 from perpool.evm.codec import checksum
+from perpool.keeper.chain import follow
+from perpool.keeper.chain.checkpoint import FollowError
+from perpool.keeper.chain.follow import PIECE, TAIL, Progress
 from perpool.keeper.chain.nodes import Head
-from perpool.keeper.liquidator import follow
-from perpool.keeper.liquidator.follow import (
-    CONTRACTS,
-    PIECE,
-    TAIL,
-    Follower,
-    FollowError,
-    Progress,
-)
+from perpool.keeper.liquidator.follow import CONTRACTS, Follower
 from perpool.keeper.liquidator.index import Leg
 
 REVERSE, FORWARD = checksum(b"\x01" * 20), checksum(b"\x02" * 20)

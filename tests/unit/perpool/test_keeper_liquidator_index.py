@@ -11,14 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perpool.evm import Contract, Evm, Reverted
-from perpool.keeper.liquidator.index import (
-    Leg,
-    Moment,
-    Position,
-    PositionIndex,
-    is_liquidatable,
-    values,
-)
+from perpool.keeper.liquidator.index import Leg, Moment, PositionIndex, is_liquidatable, values
+from perpool.keeper.model import Position
 from perpool.reference.arithmetic import PRICE_SCALE, PoolError
 from perpool.reference.forward import ForwardPool
 from perpool.reference.interest import LegParameters

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from perpool.evm import Evm
-from perpool.keeper.liquidator.index import Leg, Moment, Position
+from perpool.keeper.liquidator.index import Leg, Moment
 from perpool.keeper.liquidator.profit import (
     SIZES,
     Case,
@@ -20,6 +20,7 @@ from perpool.keeper.liquidator.profit import (
     Way,
     terms_of,
 )
+from perpool.keeper.model import Position
 from perpool.reference.arithmetic import MAX_UINT256, PRICE_SCALE
 from perpool.reference.interest import LegParameters
 from tests.market import MAX, Market, deploy_market

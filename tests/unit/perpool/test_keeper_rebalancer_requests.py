@@ -11,8 +11,8 @@ import pytest
 from perpool.chain import Call
 from perpool.evm import Event, Struct
 from perpool.evm.codec import checksum
+from perpool.keeper.chain.follow import WINDOW
 from perpool.keeper.chain.nodes import Head
-from perpool.keeper.liquidator.follow import WINDOW
 from perpool.keeper.rebalancer.decide import Request
 from perpool.keeper.rebalancer.requests import RequestFollower
 from tests.unit.perpool.test_keeper_liquidator_follow import ANNA, BERT, CARL, ScriptedChain
