@@ -1,6 +1,8 @@
 """What an operator has to do with.
 
 config.py        keeper.toml
+sections.py      its sections
+credentials.py   what is secret in it
 assembly.py      from a configuration to roles
 watch.py         the role that looks after nodes, lease, ether and feeds
 server.py        /metrics and /healthz

@@ -42,11 +42,9 @@ from perpool.keeper.liquidator.role import (
 from perpool.keeper.mailbox import Lease, Mailbox, MailboxError, open_lease, open_mailbox
 from perpool.keeper.metrics import Metrics
 from perpool.keeper.model import Policy
-from perpool.keeper.operation.config import (
+from perpool.keeper.operation.config import PREFIX, SENDERS, KeeperConfig
+from perpool.keeper.operation.sections import (
     HISTORY,
-    PREFIX,
-    SENDERS,
-    KeeperConfig,
     LaneSection,
     LiquidatorSection,
     RebalancerSection,

@@ -42,7 +42,8 @@ from perpool.keeper.operation.assembly import (
     open_nodes,
     place_of,
 )
-from perpool.keeper.operation.config import KeeperConfig, ReporterSection
+from perpool.keeper.operation.config import KeeperConfig
+from perpool.keeper.operation.sections import ReporterSection
 from perpool.keeper.signing import ExternalAccount, SignerError, account_address, open_account
 from perpool.keeper.sources import SourceError
 from perpool.keeper.transactions.journal import JournalError

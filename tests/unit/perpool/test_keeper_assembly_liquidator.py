@@ -16,7 +16,7 @@ from perpool.keeper.liquidator.profit import Policy
 from perpool.keeper.liquidator.role import Ether, LiquidatorRole
 from perpool.keeper.metrics import Metrics
 from perpool.keeper.operation import assembly
-from perpool.keeper.operation.config import LiquidatorSection
+from perpool.keeper.operation.sections import LiquidatorSection
 
 MARKETS = ("ADA", "XRP")
 

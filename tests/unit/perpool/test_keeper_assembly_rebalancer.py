@@ -16,7 +16,7 @@ from perpool.deployment import Record
 from perpool.keeper.health import Health
 from perpool.keeper.metrics import Metrics
 from perpool.keeper.operation import assembly
-from perpool.keeper.operation.config import RebalancerSection
+from perpool.keeper.operation.sections import RebalancerSection
 from perpool.keeper.rebalancer.decide import Budget
 from perpool.keeper.rebalancer.role import RebalancerRole
 from tests.chaos.world import figure

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from eth_account.hdaccount.mnemonic import Mnemonic
 
-from perpool.keeper.operation.config import (
-    PREFIX,
+from perpool.keeper.operation.config import PREFIX, KeeperConfig, load_config
+from perpool.keeper.operation.credentials import secret_lines
+from perpool.keeper.operation.sections import (
     HttpSection,
-    KeeperConfig,
     LimitsSection,
     LiquidatorSection,
     Mailbox,
@@ -23,8 +23,6 @@ from perpool.keeper.operation.config import (
     ReporterSection,
     SubmitterSection,
     SyncSection,
-    load_config,
-    secret_lines,
 )
 from perpool.keeper.sources import EXCHANGES
 from perpool.settings import ConfigError

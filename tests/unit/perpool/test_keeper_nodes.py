@@ -11,7 +11,8 @@ from perpool.keeper.chain.endpoint import classify, name_endpoints
 from perpool.keeper.chain.nodes import Nodes, NodesError, SendAnswer
 from perpool.keeper.metrics import Metrics
 from perpool.keeper.operation import assembly
-from perpool.keeper.operation.config import KeeperConfig, LiquidatorSection, SubmitterSection
+from perpool.keeper.operation.config import KeeperConfig
+from perpool.keeper.operation.sections import LiquidatorSection, SubmitterSection
 from perpool.keeper.transactions.fees import GWEI, FeePolicy
 
 
