@@ -17,20 +17,13 @@ import structlog
 from perpool.cli import Commands, show_json, show_table
 from perpool.keeper.chain.checkpoint import FollowError
 from perpool.keeper.operation import status as view
-from perpool.keeper.operation.assembly import (
-    Accounts,
-    Keeper,
-    Place,
-    build,
-    open_accounts,
-    open_place,
-    read_record,
-    strangers,
-)
+from perpool.keeper.operation.assembly import Accounts, build, open_accounts, strangers
 from perpool.keeper.operation.check import FAULTS
 from perpool.keeper.operation.check import check as look_through
 from perpool.keeper.operation.config import KeeperConfig, load_config
+from perpool.keeper.operation.keeper import Keeper
 from perpool.keeper.operation.logs import configure_logs
+from perpool.keeper.operation.place import Place, open_place, read_record
 from perpool.keeper.operation.server import ServerError, StatusServer
 from perpool.keeper.operation.survey import survey
 from perpool.keeper.signing import keystore_password

@@ -231,6 +231,32 @@ class Reporter:
         return None if price is None else (price_units(price.median),)
 
 
+class Rehearsal:
+    """A reporter of a dry run: it observes and logs, and signs nothing."""
+
+    name = "reporter"
+
+    def __init__(self, reporter: Reporter, log: Any = None) -> None:
+        self.reporter = reporter
+        self.log = log or structlog.get_logger("perpool.keeper.reporter")
+        self._observed_at = 0
+
+    def tick(self, now: int) -> None:
+        """Observe where the next observation is due."""
+        observed_at = now // self.reporter.cadence * self.reporter.cadence
+        if observed_at <= self._observed_at:
+            return
+        self._observed_at = observed_at
+        self.reporter.values = self.reporter.observe(observed_at)
+        for each in self.reporter.values:
+            self.log.info(
+                "would report",
+                market=each.market,
+                funding=each.funding and f"{each.funding.median:.6f}",
+                price=each.price and f"{each.price.median.normalize():f}",
+            )
+
+
 def _text(values: Values) -> dict[str, str]:
     """For the log."""
     text = {}

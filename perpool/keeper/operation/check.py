@@ -33,16 +33,9 @@ from perpool.keeper.chain.nodes import Nodes
 from perpool.keeper.mailbox import MailboxError, open_mailbox
 from perpool.keeper.metrics import Metrics
 from perpool.keeper.model import LeftOut, Observation
-from perpool.keeper.operation.assembly import (
-    Place,
-    build_panel,
-    check_senders,
-    keeper_clock,
-    make_folder,
-    open_nodes,
-    place_of,
-)
+from perpool.keeper.operation.assembly import build_panel, check_senders
 from perpool.keeper.operation.config import KeeperConfig
+from perpool.keeper.operation.place import Place, keeper_clock, make_folder, open_nodes, place_of
 from perpool.keeper.operation.sections import ReporterSection
 from perpool.keeper.signing import ExternalAccount, SignerError, account_address, open_account
 from perpool.keeper.sources import SourceError

@@ -18,7 +18,7 @@ from perpool.keeper.chain.contracts import KeeperError
 from perpool.keeper.mailbox import MailboxError, Message
 from perpool.keeper.model import MarketState, Policy, Seats
 from perpool.keeper.operation import status
-from perpool.keeper.operation.assembly import Place, system_clock
+from perpool.keeper.operation.place import Place, system_clock
 from perpool.keeper.rebalancer import vaults as carry
 from perpool.keeper.rounds import SKEW, Collector, is_signed, spreads
 from perpool.keeper.signing import SignerError, account_address

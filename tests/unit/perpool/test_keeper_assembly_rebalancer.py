@@ -16,6 +16,7 @@ from perpool.deployment import Record
 from perpool.keeper.health import Health
 from perpool.keeper.metrics import Metrics
 from perpool.keeper.operation import assembly
+from perpool.keeper.operation.place import Place
 from perpool.keeper.operation.sections import RebalancerSection
 from perpool.keeper.rebalancer.decide import Budget
 from perpool.keeper.rebalancer.role import RebalancerRole
@@ -85,7 +86,7 @@ def test_vaults__of_a_record_of_before_there_were_any(place: Any) -> None:
     place.config = SimpleNamespace(
         reporter=None, submitter=None, liquidator=None, rebalancer=section
     )
-    place.clock, place.vaults = (lambda: 0), lambda: assembly.Place.vaults(place)
+    place.clock, place.vaults = (lambda: 0), lambda: Place.vaults(place)
     with capture_logs() as logs:
         built = assembly.build(place, {"rebalancer": [Account.from_key("0x" + "01" * 32)]})
     assert [each["event"] for each in logs] == ["there are no carry vaults"]

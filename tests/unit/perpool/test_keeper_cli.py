@@ -20,8 +20,10 @@ from eth_account import Account
 from perpool.chain import Chain, ChainError
 from perpool.keeper.chain.contracts import KeeperError
 from perpool.keeper.cli import keeper, run_once, waiting
-from perpool.keeper.operation.assembly import Done, chain_clock, open_accounts
+from perpool.keeper.operation.assembly import open_accounts
 from perpool.keeper.operation.config import PREFIX, load_config
+from perpool.keeper.operation.keeper import Done
+from perpool.keeper.operation.place import chain_clock
 from perpool.keeper.signing import PASSWORD_VARIABLE
 
 KEY = Account.from_key(bytes([7]) * 32)

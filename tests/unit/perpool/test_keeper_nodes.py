@@ -12,6 +12,7 @@ from perpool.keeper.chain.nodes import Nodes, NodesError, SendAnswer
 from perpool.keeper.metrics import Metrics
 from perpool.keeper.operation import assembly
 from perpool.keeper.operation.config import KeeperConfig
+from perpool.keeper.operation.place import open_nodes
 from perpool.keeper.operation.sections import LiquidatorSection, SubmitterSection
 from perpool.keeper.transactions.fees import GWEI, FeePolicy
 
@@ -122,7 +123,7 @@ def test_settings__reach_the_nodes() -> None:
         max_lag_blocks=20,
         submitter=SubmitterSection(account="keystore:key.json"),
     )
-    nodes = assembly.open_nodes(config, 1, lambda: 0)
+    nodes = open_nodes(config, 1, lambda: 0)
     assert (nodes.min_agreeing, nodes.max_lag_blocks) == (2, 20)
 
 

@@ -30,7 +30,7 @@ from perpool.keeper.model import (
     ReportFunding,
     ReportPrice,
 )
-from perpool.keeper.operation.assembly import Keeper
+from perpool.keeper.operation.keeper import Keeper
 from perpool.keeper.replay import EvmOutbox, EvmReader, deploy_oracle, reporter_keys, token_of
 from perpool.keeper.reporter import Reporter
 from perpool.keeper.service import Service
