@@ -39,9 +39,10 @@ from perpool.keeper.signing import KeyAccount
 from perpool.keeper.sources import ExchangeVenue, Panel
 from perpool.keeper.statements import Statements
 from perpool.keeper.submitter import Submitter
+from perpool.keeper.transactions.events import Event
 from perpool.keeper.transactions.fees import GWEI, FeePolicy
 from perpool.keeper.transactions.journal import Journal
-from perpool.keeper.transactions.outbox import Event, Outbox
+from perpool.keeper.transactions.outbox import Outbox
 from perpool.reports import rate_units, unpack_rates
 from tests.exchanges import StandIn
 from tests.keeper_stage import MARKETS, REPORTERS, Stage, key

@@ -82,7 +82,7 @@ class Lane(Protocol):
     def offer(self, parcels: Sequence[Parcel], expires_at: int | None) -> None: ...
 
     def step(self) -> Iterable[Any]:
-        """What has happened, `outbox.Event`s."""
+        """What has happened, `events.Event`s."""
 
 
 @dataclass(frozen=True, slots=True)

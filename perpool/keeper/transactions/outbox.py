@@ -23,21 +23,20 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, Protocol, assert_never
+from typing import Any, Protocol, assert_never
 
-import structlog
 from eth_utils.crypto import keccak
 
 from perpool.chain import Call, ChainError
 from perpool.evm import Reverted
-from perpool.evm.codec import EventRegistry, canonical
+from perpool.evm.codec import canonical
 from perpool.keeper.chain.nodes import Head, Nodes
 from perpool.keeper.metrics import Metrics
 from perpool.keeper.transactions.announcement import read_note, write_note
-from perpool.keeper.transactions.batches import AGGREGATE, choose, compose
-from perpool.keeper.transactions.fees import FeePolicy, Fees, gas_limit, is_other_gas
+from perpool.keeper.transactions.batches import choose, compose
+from perpool.keeper.transactions.events import Event, Name, Teller
+from perpool.keeper.transactions.fees import FeePolicy, Fees, is_other_gas
 from perpool.keeper.transactions.journal import Journal, JournalError
 from perpool.keeper.transactions.model import Attempt, Intent, Mined, Parcel, Transaction
 from perpool.keeper.transactions.steps import (
@@ -56,6 +55,7 @@ from perpool.keeper.transactions.steps import (
     is_in_flight,
     next_step,
 )
+from perpool.keeper.transactions.trial import Trial
 
 _STEPS = 8
 """Of one transaction in one go: as often are fees raised for nodes that find them too low."""
@@ -66,39 +66,6 @@ _ADOPTED = 16
 """Unfinished at a time; more are not looked at."""
 _GAS_FAULTS = ("refused", "insufficient funds")
 """Answers that a wrong gas limit may be the cause of."""
-_REASONS = EventRegistry()
-_BAD = ("short of funds", "held", "unmet", "reverted", "refused", "reorganised", "displaced")
-
-Name = Literal[
-    "sent",  # signed, journalled and broadcast
-    "replaced",  # the same nonce again with higher fees
-    "rebroadcast",  # too few nodes had it any more
-    "short of funds",  # the account cannot pay for it
-    "held",  # it would cost more than the cap
-    "landed",  # mined, and all its values read back
-    "unmet",  # mined, and some of its values are not there
-    "reverted",  # mined, and failed
-    "refused",  # it would fail, so it was not sent
-    "reorganised",  # mined no longer
-    "displaced",  # its nonce was taken
-    "abandoned",  # it will not be mined
-    "done",  # deep enough to stay
-    "failed",  # deep enough to stay, and some of its values are not there
-    "adopted",  # taken over from a predecessor
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened to a transaction."""
-
-    name: Name
-    transaction: int
-    """Its number in the journal."""
-    intents: tuple[Intent, ...] = ()
-    """Those that it is about."""
-    hash: str = ""
-    reason: str = ""
 
 
 class Wallet(Protocol):
@@ -155,12 +122,12 @@ class Outbox:
         self.multicall = multicall
         self.clock = clock
         self.metrics = metrics or Metrics()
-        self.log = log or structlog.get_logger("perpool.keeper.outbox").bind(lane=journal.lane)
+        self._teller = Teller(journal.lane, self.metrics, log)
+        self.log = self._teller.log
         self._unmet = unmet
         self._announce = announce
         self._anchor = anchor
         self._announced: str | None = None
-        self._last: Event | None = None
         self._bound = False
         self._nonces: dict[str, int] = {}
         self._nonces_at: Head | None = None
@@ -254,7 +221,7 @@ class Outbox:
                     expires_at=expires_at,
                     now=now,
                 )
-                self._note(events, "adopted", adopted)
+                self._teller.note(events, "adopted", adopted)
         return events
 
     def bind(self) -> None:
@@ -291,7 +258,9 @@ class Outbox:
                         problem = problem or error
             if sending:
                 self._tell_end()
-            self._measure(held=held)
+            now = self.clock()
+            waiting = [each for each in self.journal.open() if is_in_flight(each, now)]
+            self._teller.measure(waiting, now, held=held)
         if problem is not None:
             raise problem
         return events
@@ -300,7 +269,7 @@ class Outbox:
         """Reopen what a reorganisation undid that went deeper than our confirmations."""
         mined = self._nonce(self.wallet.address, head)
         for each in self.journal.revive(self.wallet.address, mined):
-            self._note(events, "reorganised", each)
+            self._teller.note(events, "reorganised", each)
 
     def _advance(self, number: int, head: Head, events: list[Event], *, sending: bool) -> bool:
         """Take a transaction's steps one after the other. Gives whether the cap holds it up."""
@@ -318,7 +287,7 @@ class Outbox:
                 case Wait():
                     return False
                 case Hold():
-                    self._note(events, "held", transaction)
+                    self._teller.note(events, "held", transaction)
                     return True
                 case Send(nonce, fees):
                     self._send(transaction, nonce, fees, events)
@@ -330,14 +299,14 @@ class Outbox:
                     self._land(transaction, mined, head, events)
                 case Reopen():
                     self.journal.reopened(number)
-                    self._note(events, "reorganised", transaction)
+                    self._teller.note(events, "reorganised", transaction)
                 case Displace():
                     self.journal.displaced(number, head.number)
-                    self._note(events, "displaced", transaction)
+                    self._teller.note(events, "displaced", transaction)
                 case Finish():
                     self.journal.final(number, self.clock())
                     final = self.journal.get(number)
-                    self._note(events, "done" if final.state == "done" else "failed", final)
+                    self._teller.note(events, "done" if final.state == "done" else "failed", final)
                 case Abandon(reason):
                     self._abandon(transaction, reason, events)
                 case Fill():
@@ -406,6 +375,10 @@ class Outbox:
 
     # -- single steps --
 
+    @property
+    def _trial(self) -> Trial:
+        return Trial(self.nodes, self.wallet.address, self.multicall, self.rules.fees.max_gas)
+
     def _send(self, transaction: Transaction, nonce: int, fees: Fees, events: list[Event]) -> None:
         if transaction.gas is None:
             gas = self._estimate(transaction, events)
@@ -452,16 +425,11 @@ class Outbox:
         before, newest = transaction.gas, transaction.attempts[-1]
         if before is None or newest.answer not in _GAS_FAULTS:
             return before
-        to, data = compose(transaction.parcels, self.wallet.address, self.multicall, strict=True)
         try:
-            limit = self._limit(to, data)
+            limit = self._trial.limit(transaction.parcels)
         except (Reverted, ChainError):
             return before
         return limit if is_other_gas(limit, before) else before
-
-    def _limit(self, to: str, data: bytes) -> int:
-        estimate = self.nodes.estimate(to, data, self.wallet.address, ample=True)
-        return gas_limit(estimate, self.rules.fees.max_gas)
 
     def _broadcast(
         self, transaction: Transaction, attempt: Attempt, name: Name, events: list[Event]
@@ -471,44 +439,26 @@ class Outbox:
         self.journal.answered(attempt.hash, answer.kind)
         said = "" if answer.taken else f"{answer.kind}: {answer.text}"
         poor = answer.kind == "insufficient funds"
-        self._note(events, "short of funds" if poor else name, transaction, reason=said)
+        self._teller.note(events, "short of funds" if poor else name, transaction, reason=said)
 
     def _estimate(self, transaction: Transaction, events: list[Event]) -> int | None:
         """Gas for a transaction, less those parcels that would fail; None where all would."""
         while True:
-            # strict, because a multicall that is short of gas succeeds, and its calls fail
-            to, data = compose(
-                transaction.parcels, self.wallet.address, self.multicall, strict=True
-            )
             try:
-                return self._limit(to, data)
+                return self._trial.limit(transaction.parcels)
             except Reverted as error:
-                failing = self._failing(transaction.parcels)
+                failing = self._trial.failing(transaction.parcels)
                 if not 0 < len(failing) < len(transaction.parcels):
                     reason = f"it would fail: {error}"
                     self.journal.refuse(transaction.id, reason, self.clock())
-                    self._note(events, "refused", transaction, reason=reason)
+                    self._teller.note(events, "refused", transaction, reason=reason)
                     return None
             for parcel, reason in failing:
                 self.journal.trim(transaction.id, parcel, reason, self.clock())
-                self._note(events, "refused", transaction, intents=parcel.intents, reason=reason)
+                self._teller.note(
+                    events, "refused", transaction, intents=parcel.intents, reason=reason
+                )
             transaction = self.journal.get(transaction.id)
-
-    def _failing(self, parcels: Sequence[Parcel]) -> list[tuple[Parcel, str]]:
-        """Those of several parcels that would fail now, and why."""
-        if len(parcels) < 2:
-            return []
-        to, data = compose(parcels, self.wallet.address, self.multicall)
-        [results] = self.nodes.read(
-            [Call(canonical(to), data, AGGREGATE, sender=self.wallet.address)]
-        )
-        if isinstance(results, Reverted):
-            return []
-        return [
-            (parcel, f"it would fail: {_REASONS.reason(result.returnData)}")
-            for parcel, result in zip(parcels, results, strict=True)
-            if not result.success
-        ]
 
     def _land(
         self, transaction: Transaction, mined: Mined, head: Head, events: list[Event]
@@ -517,17 +467,17 @@ class Outbox:
         if not mined.success:
             reason = self._why(transaction, mined)
             self.journal.mined(transaction.id, mined, transaction.intents, reason)
-            self._note(events, "reverted", transaction, hash_=mined.hash, reason=reason)
+            self._teller.note(events, "reverted", transaction, hash_=mined.hash, reason=reason)
             self._let_go(transaction, events)
             return
         intents = transaction.intents
         unmet = tuple(self._unmet(intents, head)) if intents else ()
         self.journal.mined(transaction.id, mined, unmet)
         if unmet:
-            self._note(events, "unmet", transaction, intents=unmet, hash_=mined.hash)
+            self._teller.note(events, "unmet", transaction, intents=unmet, hash_=mined.hash)
         if not unmet or len(unmet) < len(intents):
             met = tuple(each for each in intents if each not in unmet)
-            self._note(events, "landed", transaction, intents=met, hash_=mined.hash)
+            self._teller.note(events, "landed", transaction, intents=met, hash_=mined.hash)
         if unmet:
             self._let_go(transaction, events)
 
@@ -545,7 +495,7 @@ class Outbox:
 
     def _abandon(self, transaction: Transaction, reason: str, events: list[Event]) -> None:
         self.journal.abandon(transaction.id, reason, self.clock())
-        self._note(events, "abandoned", transaction, reason=reason)
+        self._teller.note(events, "abandoned", transaction, reason=reason)
 
     def _doubt(self, transaction: Transaction, error: Exception, events: list[Event]) -> None:
         """Something adopted cannot go on: it may be forged, and is no reason to stop."""
@@ -575,42 +525,6 @@ class Outbox:
             self._tell()
         except Exception as error:
             self.log.warning("not announced", reason=str(error))
-
-    def _note(
-        self,
-        events: list[Event],
-        name: Name,
-        transaction: Transaction,
-        *,
-        intents: tuple[Intent, ...] | None = None,
-        hash_: str = "",
-        reason: str = "",
-    ) -> None:
-        """An event: for the caller, log and metrics, where one that repeats itself is told once."""
-        about = transaction.intents if intents is None else intents
-        hash_ = hash_ or (transaction.attempts[-1].hash if transaction.attempts else "")
-        event = Event(name, transaction.id, about, hash_, reason)
-        events.append(event)
-        if event == self._last:
-            return
-        self._last = event
-        self.metrics.transactions.labels(self.journal.lane, name).inc()
-        log = self.log.warning if name in _BAD else self.log.info
-        facts = {"hash": hash_} if hash_ else {}
-        if reason:
-            facts["reason"] = reason
-        log(
-            name,
-            number=transaction.id,
-            intents=[f"{each.kind} {each.subject} {each.time}" for each in about],
-            **facts,
-        )
-
-    def _measure(self, *, held: bool) -> None:
-        lane, now = self.journal.lane, self.clock()
-        waiting = [each.planned_at for each in self.journal.open() if is_in_flight(each, now)]
-        self.metrics.held.labels(lane).set(held)
-        self.metrics.in_flight_seconds.labels(lane).set(now - min(waiting) if waiting else 0)
 
     def _is_in_flight(self, transaction: Transaction, now: int) -> bool:
         patient = now - transaction.planned_at < self.rules.patience
