@@ -20,7 +20,7 @@ from rich.table import Table
 
 from perpool.evm import Struct
 from perpool.keeper.liquidator.index import Leg, PositionIndex
-from perpool.keeper.liquidator.role import Found, Pool, liquidatable
+from perpool.keeper.liquidator.pools import Found, Pool, liquidatable
 from perpool.keeper.model import Position
 from perpool.reference.arithmetic import PRICE_SCALE
 from perpool.reference.interest import LegParameters

@@ -23,16 +23,11 @@ from perpool.build import load_npm_artifact
 from perpool.chain import Contract
 from perpool.keeper.chain import endpoint
 from perpool.keeper.chain.nodes import Nodes, NodesError
+from perpool.keeper.liquidator.ether import Ether
 from perpool.keeper.liquidator.follow import Follower
+from perpool.keeper.liquidator.pools import first_block, pools_of, read_back
 from perpool.keeper.liquidator.profit import Policy, Way
-from perpool.keeper.liquidator.role import (
-    Ether,
-    LiquidatorRole,
-    Outcome,
-    first_block,
-    pools_of,
-    read_back,
-)
+from perpool.keeper.liquidator.role import LiquidatorRole, Outcome
 from perpool.keeper.metrics import Metrics
 from perpool.keeper.signing import KeyAccount
 from perpool.keeper.transactions.journal import Journal

@@ -15,21 +15,21 @@ Where his position changes he is tried at once, and rests longer all the same: a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Protocol
 
 import structlog
 
-from perpool.deployment import Record
 from perpool.evm import Reverted
 from perpool.keeper.chain import follow
-from perpool.keeper.chain.contracts import KeeperError, bind, value
-from perpool.keeper.chain.contracts import values as all_values
+from perpool.keeper.chain.contracts import bind
 from perpool.keeper.chain.nodes import Head
+from perpool.keeper.liquidator.ether import Ether, EtherPrice
 from perpool.keeper.liquidator.follow import CONTRACTS, Follower
-from perpool.keeper.liquidator.index import Leg, Moment, PositionIndex, values
+from perpool.keeper.liquidator.index import Moment
+from perpool.keeper.liquidator.pools import Found, Pool, liquidatable, subject_of
 from perpool.keeper.liquidator.profit import (
     SIZES,
     Appraisal,
@@ -44,9 +44,7 @@ from perpool.keeper.liquidator.trials import Attempt, Trials
 from perpool.keeper.metrics import Metrics
 from perpool.keeper.model import Position
 from perpool.keeper.transactions.model import Intent, Parcel
-from perpool.reference.interest import LegParameters
 from perpool.reference.wad import WAD
-from perpool.uniswap import encode_v3_route, reverse_v3_route
 
 KIND = "liquidation"
 CANDIDATES = 24
@@ -56,10 +54,6 @@ EXPIRY = 60
 """Seconds after which a liquidation that was not sent is decided anew."""
 ESTIMATES = 8
 """Accounts of which gas is estimated at once, the most profitable first; no more fit a row."""
-ETHER_AGE = 90_000
-"""Seconds past which the price of ether is too old: many feeds beat once a day."""
-ETHER_MARGIN = 2
-"""By which the last price of ether is multiplied where the feed has no fresh one."""
 FIRST_REST, LONGEST_REST = 2, 32
 """Blocks that an account is left alone; doubled each time."""
 PRICE_CHANGE = WAD // 100
@@ -93,40 +87,6 @@ class Lane(Protocol):
 
     def step(self) -> Iterable[Any]:
         """What has happened, `events.Event`s."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """One pool of a market."""
-
-    market: str
-    address: str
-    leg: Leg
-    numbers: LegParameters
-    token: str
-    usdt: str
-    usdt_unit: int
-    """Smallest units in a USDT."""
-    price_oracle: str
-    liquidator: str
-    """The contract."""
-    swapper: str
-    route: bytes
-    """From collateral to asset through the swapper."""
-
-
-Found = tuple[Pool, Moment, Position]
-"""Somebody who may be liquidated, and by what."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ether:
-    """USDT of an ether: a number, or else a Chainlink feed of its price in dollars."""
-
-    price: Decimal | None = None
-    feed: str | None = None
-    max_age: int = ETHER_AGE
-    """Seconds, of what the feed says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,18 +185,15 @@ class LiquidatorRole:
         self.outbox = outbox
         self.sender = sender
         self.receiver = receiver or sender
-        self.ether = ether
         self.policy = policy or Policy()
         self.metrics = metrics or Metrics()
         self.log = log or structlog.get_logger("perpool.keeper.liquidator")
+        self.ether = EtherPrice(nodes, ether, self.log)
         self.trials = Trials(nodes, multicall, self.receiver)
         self._rests: dict[str, Rest] = {}
         self._offered: dict[str, Candidate] = {}
         self._silent: dict[str, str] = {}
         """Why there is no price, by market."""
-        self._ether: Decimal | None = None
-        """The last price of ether that the feed had."""
-        self._ether_fault: str | None = None
 
     def tick(self, now: int) -> Outcome:
         """Bring everything up to the newest block, and liquidate what pays."""
@@ -284,7 +241,7 @@ class LiquidatorRole:
         fresh = [each for each in found if not self._is_resting(*each, head)]
         if not fresh:
             return []
-        gas_price, ether_price = sum(self.nodes.fees(head)), self._ether_price(head)
+        gas_price, ether_price = sum(self.nodes.fees(head)), self.ether.at(head)
         large: list[Candidate] = []
         small: list[Candidate] = []
         for pool, moment, position in fresh:
@@ -300,45 +257,6 @@ class LiquidatorRole:
         if len(large) > CANDIDATES:
             self.log.info("not tried yet", accounts=len(large) - CANDIDATES)
         return large[:CANDIDATES]
-
-    def _ether_price(self, head: Head) -> Decimal:
-        """USDT. Where the feed has nothing fresh, more than the last that it had.
-
-        Raises KeeperError where it never had anything.
-        """
-        if self.ether.price is not None:
-            return self.ether.price
-        fault = self._read_ether(head)
-        if self._ether is None:
-            raise KeeperError(
-                f"{self.ether.feed} has never had a price of ether ({fault}): name another feed, "
-                "or give the price itself"
-            )
-        used = self._ether if fault is None else self._ether * ETHER_MARGIN
-        if fault != self._ether_fault:
-            if fault is None:
-                self.log.info("price of ether is back", used=f"{used:.2f}")
-            else:
-                self.log.warning("no price of ether", reason=fault, used=f"{used:.2f}")
-        self._ether_fault = fault
-        return used
-
-    def _read_ether(self, head: Head) -> str | None:
-        """What is wrong with what the feed says, if anything; an old price is taken too."""
-        assert self.ether.feed is not None
-        calls = [
-            bind("PriceFeed", self.ether.feed, each) for each in ("decimals", "latestRoundData")
-        ]
-        decimals, answers = self.nodes.read(calls, head)
-        if isinstance(decimals, Reverted) or isinstance(answers, Reverted):
-            return "it is no feed"
-        _, answer, _, updated_at, _ = answers
-        if answer <= 0:
-            return "it has no answer"
-        self._ether = Decimal(answer).scaleb(-decimals)
-        if head.time - updated_at > self.ether.max_age:
-            return f"older than {self.ether.max_age} s"
-        return None
 
     # -- what is left alone --
 
@@ -525,109 +443,10 @@ class LiquidatorRole:
                     self.metrics.liquidations.labels(candidate.pool.leg.value, "landed").inc()
 
 
-def pools_of(nodes: Nodes, record: Record, symbols: Sequence[str] | None = None) -> list[Pool]:
-    """Both pools of all markets of a deployment, or of some. Raises KeeperError."""
-    addresses = {name: record.address(name) for name in ("Liquidator", "UniswapV3Swapper")}
-    missing = [name for name, address in addresses.items() if address is None]
-    if missing:
-        raise KeeperError(f"{record.path} has no {' and no '.join(missing)}: deploy it first")
-    markets = {each: record.markets[each] for each in symbols or record.markets}
-    calls = [
-        call
-        for entry in markets.values()
-        for call in (
-            bind("ReversePool", entry["reverse"], "config"),
-            bind("ForwardPool", entry["forward"], "config"),
-            bind("TestToken", entry["usdt"], "decimals"),
-        )
-    ]
-    answers = iter(all_values(nodes.read(calls)))
-    pools = []
-    for symbol, entry in markets.items():
-        reverse, forward, decimals = next(answers), next(answers), next(answers)
-        route = encode_v3_route(entry["route"][::2], entry["route"][1::2])
-        for leg, config, way in (
-            (Leg.REVERSE, reverse, reverse_v3_route(route)),
-            (Leg.FORWARD, forward, route),
-        ):
-            pools.append(
-                Pool(
-                    market=symbol,
-                    address=entry[leg.value],
-                    leg=leg,
-                    numbers=LegParameters(*config.leg),
-                    token=entry["token"],
-                    usdt=entry["usdt"],
-                    usdt_unit=10**decimals,
-                    price_oracle=entry["price_oracle"],
-                    liquidator=str(addresses["Liquidator"]),
-                    swapper=str(addresses["UniswapV3Swapper"]),
-                    route=way,
-                )
-            )
-    return pools
-
-
-def first_block(record: Record, symbols: Sequence[str] | None = None) -> int:
-    """Before which there was none of the pools, 0 where the record does not say."""
-    names = [f"{each}.{leg.value}" for each in symbols or record.markets for leg in Leg]
-    blocks = [record.contracts.get(each, {}).get("block") for each in names]
-    return min((each or 0 for each in blocks), default=0)
-
-
-def read_back(nodes: Nodes) -> Callable[[Sequence[Intent], Head], list[Intent]]:
-    """What an `Outbox` takes as `unmet`: liquidations after which the account owes no less."""
-
-    def unmet(intents: Sequence[Intent], head: Head) -> list[Intent]:
-        subjects = [each.subject.split("/") for each in intents]
-        calls = [bind("ReversePool", pool, "debt_shares_of", who) for pool, who in subjects]
-        answers = nodes.read(calls, head)
-        return [
-            intent
-            for intent, shares in zip(intents, answers, strict=True)
-            if isinstance(shares, Reverted) or shares >= int(intent.value)
-        ]
-
-    return unmet
-
-
-def liquidatable(
-    pools: Sequence[Pool],
-    indexes: Mapping[str, PositionIndex],
-    answers: Sequence[Any],
-    block: int,
-) -> tuple[list[Found], dict[str, str]]:
-    """Everybody who may be liquidated, the highest LTV first, and why markets have no price.
-
-    `answers` are a liquidation price and an accrued state for each pool.
-    """
-    found: list[Found] = []
-    silent: dict[str, str] = {}
-    for pool, price, state in zip(pools, answers[::2], answers[1::2], strict=True):
-        if isinstance(price, Reverted):
-            silent[pool.market] = str(price)
-            continue
-        assets, shares = value(state).debt_assets, value(state).debt_shares
-        moment = Moment(price, assets, shares, pool.numbers.liquidation_ltv, block)
-        found += [(pool, moment, each) for each in indexes[pool.address].liquidatable(moment)]
-    return sorted(found, key=_ltv, reverse=True), silent
-
-
-def subject_of(pool: Pool, position: Position) -> str:
-    """pool/account, as intents and logs name it."""
-    return f"{pool.address}/{position.account}"
-
-
 def _parcel(choice: Choice, head: Head) -> Parcel:
     candidate = choice.candidate
     intent = Intent(KIND, candidate.subject, head.time, str(candidate.position.debt_shares))
     return Parcel((intent,), choice.attempt.to, choice.attempt.data)
-
-
-def _ltv(found: Found) -> int:
-    pool, moment, position = found
-    debt, collateral = values(pool.leg, position, moment)
-    return debt * WAD // max(collateral, 1)
 
 
 def _facts(candidate: Candidate) -> dict[str, str]:

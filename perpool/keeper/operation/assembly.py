@@ -21,15 +21,11 @@ import structlog
 from perpool.history import HistoryError
 from perpool.keeper.chain.contracts import KeeperError
 from perpool.keeper.chain.nodes import Head
+from perpool.keeper.liquidator.ether import Ether
 from perpool.keeper.liquidator.follow import Follower
+from perpool.keeper.liquidator.pools import first_block, pools_of, read_back
 from perpool.keeper.liquidator.profit import Policy as LiquidatorPolicy
-from perpool.keeper.liquidator.role import (
-    Ether,
-    LiquidatorRole,
-    first_block,
-    pools_of,
-    read_back,
-)
+from perpool.keeper.liquidator.role import LiquidatorRole
 from perpool.keeper.mailbox import Mailbox
 from perpool.keeper.model import Policy
 from perpool.keeper.operation.config import PREFIX, SENDERS, KeeperConfig

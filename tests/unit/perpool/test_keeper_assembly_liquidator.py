@@ -12,8 +12,9 @@ import pytest
 from pydantic import ValidationError
 
 from perpool.deployment import Record
+from perpool.keeper.liquidator.ether import Ether
 from perpool.keeper.liquidator.profit import Policy
-from perpool.keeper.liquidator.role import Ether, LiquidatorRole
+from perpool.keeper.liquidator.role import LiquidatorRole
 from perpool.keeper.metrics import Metrics
 from perpool.keeper.operation import assembly
 from perpool.keeper.operation.sections import LiquidatorSection
@@ -83,7 +84,7 @@ def test_settings__reach_the_role(place: Any) -> None:
     assert role.policy == Policy(
         min_profit=Decimal(3), bad_debt_loss=Decimal(40), max_slippage=Decimal("0.025")
     )
-    assert role.ether == Ether(feed=feed, max_age=5_400)
+    assert role.ether.source == Ether(feed=feed, max_age=5_400)
 
 
 def test_settings__slippage_is_a_share(place: Any) -> None:
@@ -98,4 +99,4 @@ def test_settings__by_default(place: Any) -> None:
     """Those of the role itself."""
     role = liquidator(place)
     assert role.policy == Policy()
-    assert role.ether == Ether(price=Decimal(2_500))
+    assert role.ether.source == Ether(price=Decimal(2_500))

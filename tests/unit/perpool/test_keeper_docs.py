@@ -308,7 +308,9 @@ def test_commands__exist_with_their_options(line: str) -> None:
 # -- the package --
 
 
-@pytest.mark.parametrize("package", ["", "chain", "operation", "transactions"])
+@pytest.mark.parametrize(
+    "package", ["", "chain", "liquidator", "operation", "rebalancer", "transactions"]
+)
 def test_package__its_map_has_every_module_and_no_other(package: str) -> None:
     folder = ROOT / "perpool" / "keeper" / package
     modules = {each.name for each in folder.glob("*.py")} - {"__init__.py"}

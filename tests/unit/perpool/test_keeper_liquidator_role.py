@@ -18,18 +18,12 @@ from perpool.deployment import Record
 from perpool.evm import Account, Contract, Event, Evm, Receipt, Reverted
 from perpool.keeper.chain.contracts import KeeperError
 from perpool.keeper.chain.nodes import Head
+from perpool.keeper.liquidator.ether import Ether
 from perpool.keeper.liquidator.follow import Follower
 from perpool.keeper.liquidator.index import Leg
+from perpool.keeper.liquidator.pools import Pool, first_block, pools_of, read_back
 from perpool.keeper.liquidator.profit import LEAST_GAS, SIZES, Policy, Way
-from perpool.keeper.liquidator.role import (
-    Ether,
-    LiquidatorRole,
-    Outcome,
-    Pool,
-    first_block,
-    pools_of,
-    read_back,
-)
+from perpool.keeper.liquidator.role import LiquidatorRole, Outcome
 from perpool.keeper.metrics import Metrics
 from perpool.keeper.transactions.model import Intent, Parcel
 from perpool.uniswap import reverse_v3_route
@@ -1028,14 +1022,14 @@ def test_tick__ether_by_a_feed_that_has_nothing(scene: Scene, answer: int | None
     scene.tick(known)
     if answer is None:
         nothing = scene.evm.deploy("Multicall").address
-        known.ether = Ether(feed=nothing)
+        known.ether.source = Ether(feed=nothing)
     else:
         feed.set(answer)
     scene.evm.mine(40)
     [choice] = scene.tick(known).chosen
     assert choice.candidate.case.rates.ether_price == 6_000
     with pytest.raises(KeeperError, match="has never had a price of ether"):
-        scene.tick(scene.role(ether=known.ether))
+        scene.tick(scene.role(ether=known.ether.source))
 
 
 def said(logs: list[Any], event: str) -> list[Any]:
