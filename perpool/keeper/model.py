@@ -12,6 +12,8 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Literal
 
+from perpool.chain import Call
+from perpool.evm.codec import canonical
 from perpool.reports import LANES, Domain, SignedReport
 
 YEAR_HOURS = 8_760
@@ -267,3 +269,33 @@ class ObservePrice:
 
 
 Action = ReportFunding | ReportPrice | SyncFunding | ObservePrice
+
+
+# -- what is sent --
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One thing to bring about; kind, subject and time are its key."""
+
+    kind: str
+    """"funding", "price", "sync", "observe", "liquidation", or a `rebalancer.decide.Work`."""
+    subject: str
+    """A market's symbol, a pool's or vault's address, or with an account after a slash."""
+    time: int
+    """Of the observation or the block that it was decided on, in unix seconds."""
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A call, and what it is to bring about."""
+
+    intents: tuple[Intent, ...]
+    to: str
+    data: bytes
+
+    @property
+    def call(self) -> Call:
+        """For trying it on a node."""
+        return Call(canonical(self.to), self.data)

@@ -24,12 +24,11 @@ from perpool.evm import Contract, Evm, Reverted
 from perpool.keeper.chain.contracts import Contracts, MarketAddresses
 from perpool.keeper.chain.nodes import Head
 from perpool.keeper.mailbox import open_mailbox
-from perpool.keeper.model import Policy, ReportFunding
+from perpool.keeper.model import Intent, Parcel, Policy, ReportFunding
 from perpool.keeper.reporter import Reporter
 from perpool.keeper.sources import Panel
 from perpool.keeper.statements import Statements
 from perpool.keeper.submitter import Submitter
-from perpool.keeper.transactions.model import Intent, Parcel
 from perpool.reference.oracle import FundingFeed
 from perpool.reports import RATE_UNIT_WAD, ordered, rate_units
 

@@ -20,8 +20,10 @@ from perpool.keeper.mailbox import Lease, Mailbox, MailboxError, Message
 from perpool.keeper.metrics import Metrics
 from perpool.keeper.model import (
     Action,
+    Intent,
     MarketState,
     ObservePrice,
+    Parcel,
     Policy,
     ReportFunding,
     ReportPrice,
@@ -29,7 +31,6 @@ from perpool.keeper.model import (
 )
 from perpool.keeper.rounds import Collector
 from perpool.keeper.transactions.batches import BATCH_CALLS
-from perpool.keeper.transactions.model import Intent, Parcel
 
 IDLE_SECONDS = 60
 """Age of the newest block past which a chain is taken to stand still until somebody sends."""

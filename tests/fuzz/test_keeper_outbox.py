@@ -15,8 +15,8 @@ import pytest
 
 from perpool.anvil import Anvil
 from perpool.chain import ChainError
+from perpool.keeper.model import Intent
 from perpool.keeper.transactions.fees import GWEI
-from perpool.keeper.transactions.model import Intent
 from perpool.keeper.transactions.outbox import Outbox
 from tests.integration.lane_on_anvil import Stage, evidence
 

@@ -22,10 +22,10 @@ from perpool.anvil import Anvil
 from perpool.build import compile_contract
 from perpool.chain import Chain, Contract
 from perpool.keeper.chain.nodes import Head, Nodes
+from perpool.keeper.model import Intent, Parcel
 from perpool.keeper.transactions.events import Event
 from perpool.keeper.transactions.fees import GWEI, FeePolicy
 from perpool.keeper.transactions.journal import Journal
-from perpool.keeper.transactions.model import Intent, Parcel
 from perpool.keeper.transactions.outbox import Outbox
 
 CONFIRMATIONS = 5

@@ -28,9 +28,9 @@ from perpool.anvil import Anvil
 from perpool.chain import Chain
 from perpool.deployment import ChainSender, Deployment, Record, load_config
 from perpool.keeper.cli import keeper
+from perpool.keeper.model import Intent, Parcel
 from perpool.keeper.operation.config import PREFIX
 from perpool.keeper.transactions.journal import Journal
-from perpool.keeper.transactions.model import Intent, Parcel
 from tests.external_signer import ExternalSigner
 
 ROOT = Path(__file__).parents[2]

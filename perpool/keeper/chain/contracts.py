@@ -15,8 +15,10 @@ from perpool.evm.codec import FunctionAbi, canonical
 from perpool.keeper.chain.nodes import Head
 from perpool.keeper.model import (
     FundingFeed,
+    Intent,
     MarketState,
     ObservePrice,
+    Parcel,
     PoolClock,
     PriceRound,
     ReportFunding,
@@ -25,7 +27,6 @@ from perpool.keeper.model import (
     Subject,
     SyncFunding,
 )
-from perpool.keeper.transactions.model import Intent, Parcel
 from perpool.reports import MAX_TOKENS, RATE_UNIT_WAD, Domain, funding_round, price_round
 
 SEATS_AGE = 300

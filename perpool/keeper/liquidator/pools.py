@@ -13,8 +13,7 @@ from perpool.keeper.chain.contracts import values as all_values
 from perpool.keeper.chain.follow import Reader
 from perpool.keeper.chain.nodes import Head
 from perpool.keeper.liquidator.index import Leg, Moment, PositionIndex, values
-from perpool.keeper.model import Position
-from perpool.keeper.transactions.model import Intent
+from perpool.keeper.model import Intent, Position
 from perpool.reference.interest import LegParameters
 from perpool.reference.wad import WAD
 from perpool.uniswap import encode_v3_route, reverse_v3_route

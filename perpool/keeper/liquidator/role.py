@@ -42,8 +42,7 @@ from perpool.keeper.liquidator.profit import (
 )
 from perpool.keeper.liquidator.trials import Attempt, Trials
 from perpool.keeper.metrics import Metrics
-from perpool.keeper.model import Position
-from perpool.keeper.transactions.model import Intent, Parcel
+from perpool.keeper.model import Intent, Parcel, Position
 from perpool.reference.wad import WAD
 
 KIND = "liquidation"

@@ -27,7 +27,7 @@ from perpool.keeper.liquidator.pools import first_block, pools_of, read_back
 from perpool.keeper.liquidator.profit import Policy as LiquidatorPolicy
 from perpool.keeper.liquidator.role import LiquidatorRole
 from perpool.keeper.mailbox import Mailbox
-from perpool.keeper.model import Policy
+from perpool.keeper.model import Intent, Policy
 from perpool.keeper.operation.config import PREFIX, SENDERS, KeeperConfig
 from perpool.keeper.operation.keeper import Keeper
 from perpool.keeper.operation.place import Clock, Place
@@ -57,7 +57,6 @@ from perpool.keeper.sources import (
 from perpool.keeper.statements import Statements
 from perpool.keeper.submitter import Submitter
 from perpool.keeper.transactions.fees import FeePolicy
-from perpool.keeper.transactions.model import Intent
 from perpool.keeper.transactions.outbox import Outbox
 
 ACCOUNTS = "accounts.db"

@@ -27,6 +27,7 @@ from perpool.keeper.chain.checkpoint import FollowError
 from perpool.keeper.chain.nodes import Head
 from perpool.keeper.health import Health
 from perpool.keeper.metrics import Metrics
+from perpool.keeper.model import Parcel
 from perpool.keeper.rebalancer.decide import (
     LONGEST_REST,
     OVERDUE,
@@ -46,7 +47,7 @@ from perpool.keeper.rebalancer.requests import RequestFollower
 from perpool.keeper.rebalancer.vaults import call_of, parcel_of, stands_of, traces_of
 from perpool.keeper.transactions.fees import MAX_GAS, gas_limit
 from perpool.keeper.transactions.journal import Journal
-from perpool.keeper.transactions.model import Parcel, Transaction
+from perpool.keeper.transactions.model import Transaction
 
 DAY = 86_400
 EXPIRY = 300

@@ -13,8 +13,8 @@ from perpool.deployment import Record
 from perpool.evm import Reverted
 from perpool.keeper.chain.contracts import KeeperError, bind, values
 from perpool.keeper.chain.nodes import Head
+from perpool.keeper.model import Intent, Parcel
 from perpool.keeper.rebalancer.decide import SHARES, Stand, Task, Vault, Work
-from perpool.keeper.transactions.model import Intent, Parcel
 
 MODES = {1: "lend", 2: "carry"}
 """ICarryVault.Mode"""

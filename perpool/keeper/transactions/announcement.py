@@ -21,8 +21,9 @@ from eth_utils.crypto import keccak
 from hexbytes import HexBytes
 
 from perpool.evm.codec import checksum
+from perpool.keeper.model import Intent, Parcel
 from perpool.keeper.transactions.fees import Fees
-from perpool.keeper.transactions.model import Attempt, Intent, Parcel, Transaction
+from perpool.keeper.transactions.model import Attempt, Transaction
 
 NOTE_BYTES = 2**19
 """Of a note at most; of many unfinished transactions the newest are in it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from perpool.evm.codec import FunctionAbi
-from perpool.keeper.transactions.model import Parcel
+from perpool.keeper.model import Parcel
 
 BATCH_CALLS = 24
 BATCH_BYTES = 2_048

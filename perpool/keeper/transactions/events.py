@@ -9,7 +9,8 @@ from typing import Any, Literal
 import structlog
 
 from perpool.keeper.metrics import Metrics
-from perpool.keeper.transactions.model import Intent, Transaction
+from perpool.keeper.model import Intent
+from perpool.keeper.transactions.model import Transaction
 
 _BAD = ("short of funds", "held", "unmet", "reverted", "refused", "reorganised", "displaced")
 

@@ -28,16 +28,9 @@ from pathlib import Path
 from typing import IO
 
 from perpool.keeper.database import transaction
+from perpool.keeper.model import Intent, Parcel
 from perpool.keeper.transactions.fees import Fees
-from perpool.keeper.transactions.model import (
-    OPEN,
-    Attempt,
-    Intent,
-    Mined,
-    Parcel,
-    State,
-    Transaction,
-)
+from perpool.keeper.transactions.model import OPEN, Attempt, Mined, State, Transaction
 
 KEEP_SECONDS = 14 * 86_400
 """How long final rows are kept."""

@@ -1,7 +1,7 @@
 """What a lane's transactions are made of. Plain values; no I/O.
 
-A role hands over a `Parcel`, a call with the `Intent`s that it is to bring about. Parcels make a
-`Transaction`, each signature on it is an `Attempt`, and one of these is `Mined`.
+The parcels that a role hands over make a `Transaction`, each signature on it is an `Attempt`, and
+one of these is `Mined`.
 """
 
 from __future__ import annotations
@@ -10,36 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from perpool.chain import Call
-from perpool.evm.codec import canonical
+from perpool.keeper.model import Intent, Parcel
 from perpool.keeper.transactions.fees import Fees
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """One thing to bring about; kind, subject and time are its key."""
-
-    kind: str
-    """"funding", "price", "sync", "observe", "liquidation", or a `rebalancer.decide.Work`."""
-    subject: str
-    """A market's symbol, a pool's or vault's address, or with an account after a slash."""
-    time: int
-    """Of the observation or the block that it was decided on, in unix seconds."""
-    value: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """A call, and what it is to bring about."""
-
-    intents: tuple[Intent, ...]
-    to: str
-    data: bytes
-
-    @property
-    def call(self) -> Call:
-        """For trying it on a node."""
-        return Call(canonical(self.to), self.data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,12 +33,13 @@ from perpool.evm import Reverted
 from perpool.evm.codec import canonical
 from perpool.keeper.chain.nodes import Head, Nodes
 from perpool.keeper.metrics import Metrics
+from perpool.keeper.model import Intent, Parcel
 from perpool.keeper.transactions.announcement import read_note, write_note
 from perpool.keeper.transactions.batches import choose, compose
 from perpool.keeper.transactions.events import Event, Name, Teller
 from perpool.keeper.transactions.fees import FeePolicy, Fees, is_other_gas
 from perpool.keeper.transactions.journal import Journal, JournalError
-from perpool.keeper.transactions.model import Attempt, Intent, Mined, Parcel, Transaction
+from perpool.keeper.transactions.model import Attempt, Mined, Transaction
 from perpool.keeper.transactions.steps import (
     Abandon,
     Displace,

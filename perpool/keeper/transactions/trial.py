@@ -9,9 +9,9 @@ from perpool.chain import Call
 from perpool.evm import Reverted
 from perpool.evm.codec import EventRegistry, canonical
 from perpool.keeper.chain.nodes import Nodes
+from perpool.keeper.model import Parcel
 from perpool.keeper.transactions.batches import AGGREGATE, compose
 from perpool.keeper.transactions.fees import gas_limit
-from perpool.keeper.transactions.model import Parcel
 
 _REASONS = EventRegistry()
 

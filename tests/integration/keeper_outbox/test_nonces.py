@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from perpool.keeper.model import Intent
 from perpool.keeper.transactions.fees import GWEI, FeePolicy
-from perpool.keeper.transactions.model import Intent
 from tests.integration.lane_on_anvil import (
     ADA,
     CONFIRMATIONS,

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from perpool.keeper.transactions.model import Intent, Parcel
+from perpool.keeper.model import Intent, Parcel
 from tests.integration.lane_on_anvil import (
     ADA,
     CONFIRMATIONS,

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from perpool.keeper.chain.nodes import NodesError
+from perpool.keeper.model import Intent
 from perpool.keeper.transactions.fees import GWEI
-from perpool.keeper.transactions.model import Intent
 from tests.integration.lane_on_anvil import (
     ADA,
     CONFIRMATIONS,

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from perpool.keeper.model import Intent, Parcel
 from perpool.keeper.transactions.fees import Fees
 from perpool.keeper.transactions.journal import KEEP_SECONDS, Journal, JournalError, Repeated
-from perpool.keeper.transactions.model import Attempt, Intent, Mined, Parcel, Transaction
+from perpool.keeper.transactions.model import Attempt, Mined, Transaction
 
 NOW = 1_700_000_000
 ME = "0x" + 40 * "1"

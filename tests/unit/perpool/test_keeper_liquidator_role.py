@@ -25,7 +25,7 @@ from perpool.keeper.liquidator.pools import Pool, first_block, pools_of, read_ba
 from perpool.keeper.liquidator.profit import LEAST_GAS, SIZES, Policy, Way
 from perpool.keeper.liquidator.role import LiquidatorRole, Outcome
 from perpool.keeper.metrics import Metrics
-from perpool.keeper.transactions.model import Intent, Parcel
+from perpool.keeper.model import Intent, Parcel
 from perpool.uniswap import reverse_v3_route
 from tests.market import Market, deploy_market
 from tests.pools import calm

@@ -9,10 +9,11 @@ import pytest
 from eth_account import Account
 from eth_utils.crypto import keccak
 
+from perpool.keeper.model import Intent, Parcel
 from perpool.keeper.transactions.announcement import NOTE_BYTES, read_note, write_note
 from perpool.keeper.transactions.batches import AGGREGATE, BATCH_BYTES, BATCH_CALLS, choose, compose
 from perpool.keeper.transactions.fees import GWEI, FeePolicy, Fees
-from perpool.keeper.transactions.model import Attempt, Intent, Mined, Parcel, State, Transaction
+from perpool.keeper.transactions.model import Attempt, Mined, State, Transaction
 from perpool.keeper.transactions.steps import (
     Abandon,
     Displace,

@@ -18,6 +18,7 @@ from perpool.evm.codec import checksum
 from perpool.keeper.chain.nodes import Head
 from perpool.keeper.health import Health
 from perpool.keeper.metrics import Metrics
+from perpool.keeper.model import Intent, Parcel
 from perpool.keeper.rebalancer.decide import FIRST_REST, OVERDUE, SHARES, Budget, Task, Vault, Work
 from perpool.keeper.rebalancer.requests import RequestFollower
 from perpool.keeper.rebalancer.role import FEW, TRIALS, RebalancerRole, Spending
@@ -29,7 +30,7 @@ from perpool.keeper.rebalancer.vaults import (
     vaults_of,
 )
 from perpool.keeper.transactions.fees import Fees
-from perpool.keeper.transactions.model import Attempt, Intent, Mined, Parcel, Transaction
+from perpool.keeper.transactions.model import Attempt, Mined, Transaction
 from tests.chaos.world import figure
 
 NOW = 1_700_000_000

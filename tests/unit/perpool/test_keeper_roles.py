@@ -23,9 +23,11 @@ from perpool.keeper.mailbox.sqlite import SqliteMailbox
 from perpool.keeper.metrics import REFUSED
 from perpool.keeper.model import (
     Funding,
+    Intent,
     LeftOut,
     Observation,
     ObservePrice,
+    Parcel,
     Reading,
     ReportFunding,
     ReportPrice,
@@ -38,7 +40,6 @@ from perpool.keeper.signing import SignerError
 from perpool.keeper.statements import Statements, StatementsError
 from perpool.keeper.submitter import Outcome, Submitter
 from perpool.keeper.transactions.journal import JournalError
-from perpool.keeper.transactions.model import Intent, Parcel
 from perpool.reports import Signature, ordered, sign_report, unpack_rates
 
 NOW = 1_700_000_040
