@@ -1,4 +1,4 @@
-"""Values as the command line shows them, to people and as JSON."""
+"""Values as the command line and reports show them, to people and as JSON."""
 
 from __future__ import annotations
 
@@ -26,9 +26,14 @@ def number(value: Decimal | None, places: int | None = None) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def percent(value: Decimal | None, places: int = 2) -> str:
-    """A fraction in percent."""
-    return _MISSING if value is None else f"{value * 100:.{places}f} %"
+def percent(value: Decimal | float | None, places: int = 2, *, missing: str = _MISSING) -> str:
+    """A fraction in percent: 12.50 %."""
+    return missing if value is None else f"{value * 100:.{places}f} %"
+
+
+def signed_percent(value: Decimal | float | None, places: int = 1) -> str:
+    """A change as a fraction in percent: +12.5 %."""
+    return _MISSING if value is None else f"{value * 100:+.{places}f} %"
 
 
 def limit(value: Decimal | None) -> str:

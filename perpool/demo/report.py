@@ -19,7 +19,7 @@ from perpool.demo.stage import (
     VENUE_PROVIDER,
 )
 from perpool.demo.summary import Row, Summary
-from perpool.demo.table import GROUPS, count, money, percent
+from perpool.demo.table import GROUPS, count, money
 from perpool.page import (
     BAD,
     FORWARD,
@@ -40,6 +40,7 @@ from perpool.page import (
     tile,
     write_page,
 )
+from perpool.text import percent
 
 COLOURS = {
     "USDT lender": REVERSE,
@@ -95,9 +96,9 @@ def _tiles(summary: Summary) -> str:
     reverse, forward = summary.legs["reverse"], summary.legs["forward"]
     price = summary.price
     tiles = [
-        (percent(reverse.lender_apr), "a year to lenders of USDT"),
-        (percent(forward.lender_apr), f"a year to lenders of {summary.market}"),
-        (percent(summary.funding["mean"]), "mean funding a year, longs to shorts"),
+        (percent(reverse.lender_apr, 1), "a year to lenders of USDT"),
+        (percent(forward.lender_apr, 1), f"a year to lenders of {summary.market}"),
+        (percent(summary.funding["mean"], 1), "mean funding a year, longs to shorts"),
         (
             f"{(price['last'] / price['first'] - 1) * 100:+.0f} %",
             f"price, with a fall of {percent(-price['worst_fall'], 0)} on the way",
@@ -216,7 +217,7 @@ def _group_cells(members: Sequence[Row], summary: Summary) -> str:
         f"{sum(row.started for row in members):,.0f}",
         f"{sum(row.ended for row in members):,.0f}",
         total([row.interest for row in members]),
-        percent(aprs.get(members[0].role)),
+        percent(aprs.get(members[0].role), 1, missing=""),
         total([row.funding for row in members]),
         total([row.realised for row in members]),
         str(sum(row.liquidated for row in members) or ""),
@@ -233,7 +234,7 @@ def _actor(row: Row) -> str:
         f"{row.started:,.0f}",
         f"{row.ended:,.0f}",
         money(row.interest),
-        percent(row.apr),
+        percent(row.apr, 1, missing=""),
         money(row.funding),
         money(row.realised),
         times,
@@ -255,7 +256,7 @@ def _liquidations(summary: Summary) -> str:
         lines.append(
             f'<tr><td class="text">{each["at"]}</td><td class="text">{each["leg"]}</td>'
             f'<td class="text">{escape(each["borrower"])}</td>'
-            f'<td class="text">{escape(each["by"].lower())}</td><td>{percent(each["ltv"])}</td>'
+            f'<td class="text">{escape(each["by"].lower())}</td><td>{percent(each["ltv"], 1)}</td>'
             f"<td>{each['price']:.4g}</td><td>{each['repaid']:,.0f} {units[0]}</td>"
             f"<td>{each['seized']:,.0f} {units[1]}</td></tr>"
         )
@@ -407,7 +408,7 @@ def _price(times: list[str], records: list[Record], results: Results) -> Figure:
                 "x": [moment(each.time) for each in hits],
                 "y": [round(each.price, 6) for each in hits],
                 "text": [
-                    f"{each.borrower}, LTV {percent(each.ltv)}, by the {each.by.lower()}"
+                    f"{each.borrower}, LTV {percent(each.ltv, 1)}, by the {each.by.lower()}"
                     for each in hits
                 ],
                 "hovertemplate": "%{text}<extra></extra>",

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from perpool.demo.summary import Row, Summary
+from perpool.text import percent, signed_percent
 
 LEGS = {"reverse": "Reverse leg", "forward": "Forward leg"}
 GROUPS = {
@@ -42,7 +43,7 @@ def actor_table(summary: Summary) -> Table:
             table.add_row(
                 f" {row.name}",
                 money(row.interest),
-                percent(row.apr),
+                percent(row.apr, 1, missing=""),
                 money(row.funding),
                 money(row.realised),
                 _times(row),
@@ -85,14 +86,16 @@ def vault_cells(summary: Summary) -> list[list[str]]:
         else:
             assert row is not None
             parts = [money(row.funding), money(row.interest), ""]
+        margin = percent(each.nearest.least_margin, 1, missing="")
+        ltv = percent(each.nearest.highest_ltv, 1, missing="")
         cells.append(
             [
                 each.name,
                 signed_percent(each.tokens),
                 signed_percent(each.usdt),
                 *parts,
-                "closed" if each.lost_leg == "short" else percent(each.nearest.least_margin),
-                "liquidated" if each.lost_leg == "loan" else percent(each.nearest.highest_ltv),
+                "closed" if each.lost_leg == "short" else margin,
+                "liquidated" if each.lost_leg == "loan" else ltv,
             ]
         )
     return [*cells, ["Holder", "0.0 %", signed_percent(summary.holder_usdt), *[""] * 5]]
@@ -133,9 +136,9 @@ def _leg_line(summary: Summary, leg: str, name: str) -> str:
     else:
         lost = "no bad debt"
     return (
-        f"{name}: lenders {percent(figures.lender_apr)} a year, borrowers "
-        f"{percent(figures.mean_borrow_rate)} on average and "
-        f"{percent(figures.highest_borrow_rate)} at most; "
+        f"{name}: lenders {percent(figures.lender_apr, 1)} a year, borrowers "
+        f"{percent(figures.mean_borrow_rate, 1)} on average and "
+        f"{percent(figures.highest_borrow_rate, 1)} at most; "
         f"{count(figures.liquidations, 'liquidation')}, {lost}"
     )
 
@@ -155,7 +158,7 @@ def _total(group: list[Row], summary: Summary) -> list[str]:
     liquidated = sum(row.liquidated for row in group)
     return [
         money(_sum([row.interest for row in group])),
-        percent(aprs.get(group[0].role)),
+        percent(aprs.get(group[0].role), 1, missing=""),
         money(_sum([row.funding for row in group])),
         money(_sum([row.realised for row in group])),
         str(liquidated) if liquidated else "",
@@ -178,16 +181,6 @@ def money(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:+,.0f}" if round(value) else "0"
-
-
-def percent(value: float | None, digits: int = 1) -> str:
-    """12.5 %; nothing for None."""
-    return "" if value is None else f"{value * 100:.{digits}f} %"
-
-
-def signed_percent(value: float) -> str:
-    """+12.5 %."""
-    return f"{value * 100:+.1f} %"
 
 
 def count(number: int, noun: str) -> str:

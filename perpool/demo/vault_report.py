@@ -7,7 +7,7 @@ from html import escape
 from perpool.demo.carry import Hour
 from perpool.demo.replay import Results
 from perpool.demo.summary import Summary
-from perpool.demo.table import VAULT_HEADS, count, percent, vault_cells
+from perpool.demo.table import VAULT_HEADS, count, vault_cells
 from perpool.page import (
     BAD,
     FORWARD,
@@ -24,6 +24,7 @@ from perpool.page import (
     percent_axis,
     plot_layout,
 )
+from perpool.text import percent
 
 SECTION = "vaults"
 STYLES: dict[str, tuple[str, str]] = {

@@ -29,7 +29,8 @@ from perpool.page import (
 )
 from perpool.replay.record import PARTS, Day, Record
 from perpool.replay.summary import Results, Summary, Vault
-from perpool.replay.table import assumption_lines, percent, share
+from perpool.replay.table import assumption_lines
+from perpool.text import percent, signed_percent
 
 COLOURS = {"keep": REVERSE, "neutral": FORWARD}
 COVER = "tokens"
@@ -73,8 +74,8 @@ def _tiles(summary: Summary) -> list[str]:
     tiles = []
     for vault in summary.vaults:
         tiles += [
-            tile(percent(vault.yield_tokens), f"a year in tokens, {vault.name}"),
-            tile(percent(vault.yield_usdt), f"a year in USDT, {vault.name}"),
+            tile(signed_percent(vault.yield_tokens), f"a year in tokens, {vault.name}"),
+            tile(signed_percent(vault.yield_usdt), f"a year in USDT, {vault.name}"),
         ]
     dead, watched = summary.silo.dead["90"]
     return [
@@ -85,7 +86,7 @@ def _tiles(summary: Summary) -> list[str]:
         ),
         tile(
             f"{dead} of {watched}",
-            f"siloed loans at {share(summary.silo.ltv, 0)} LTV liquidated within 90 days",
+            f"siloed loans at {percent(summary.silo.ltv, 0)} LTV liquidated within 90 days",
         ),
     ]
 
@@ -138,16 +139,16 @@ def _parts(summary: Summary) -> str:
 def _vault_cells(vault: Vault) -> list[str]:
     return [
         vault.name,
-        percent(vault.yield_tokens),
-        percent(vault.yield_usdt),
-        *(percent(vault.parts[part]) for part in PARTS),
-        share(vault.carried, 0),
+        signed_percent(vault.yield_tokens),
+        signed_percent(vault.yield_usdt),
+        *(signed_percent(vault.parts[part]) for part in PARTS),
+        percent(vault.carried, 0),
         f"{vault.rebalances:,}",
         str(vault.switches),
         f"{vault.gas / 1e6:,.1f}M",
-        share(vault.least_rise.value),
-        share(vault.least_fall.value),
-        share(vault.highest_ltv),
+        percent(vault.least_rise.value, 1),
+        percent(vault.least_fall.value, 1),
+        percent(vault.highest_ltv, 1),
     ]
 
 
@@ -156,10 +157,10 @@ def _years(summary: Summary) -> str:
     rows = [
         [
             f"{vault.name} {year.year}",
-            percent(year.tokens),
-            percent(year.usdt),
-            percent(year.holder_usdt),
-            *(percent(year.parts[part]) for part in PARTS),
+            signed_percent(year.tokens),
+            signed_percent(year.usdt),
+            signed_percent(year.holder_usdt),
+            *(signed_percent(year.parts[part]) for part in PARTS),
         ]
         for vault in summary.vaults
         for year in vault.years

@@ -9,16 +9,7 @@ from rich.text import Text
 
 from perpool.replay.record import PARTS, STATES
 from perpool.replay.summary import Distance, Summary, Vault
-
-
-def percent(value: float | None, digits: int = 1) -> str:
-    """+12.5 %; a dash for None."""
-    return "-" if value is None else f"{value * 100:+.{digits}f} %"
-
-
-def share(value: float | None, digits: int = 1) -> str:
-    """12.5 %; a dash for None."""
-    return "-" if value is None else f"{value * 100:.{digits}f} %"
+from perpool.text import percent, signed_percent
 
 
 def closing(summary: Summary) -> RenderableType:
@@ -36,19 +27,19 @@ def vault_table(summary: Summary) -> Table:
     for vault in summary.vaults:
         table.add_row(
             vault.name,
-            percent(vault.end_tokens - 1),
-            percent(vault.yield_tokens),
-            percent(vault.end_usdt - 1),
-            percent(vault.yield_usdt),
-            *(percent(vault.parts[part]) for part in PARTS),
-            share(vault.carried, 0),
+            signed_percent(vault.end_tokens - 1),
+            signed_percent(vault.yield_tokens),
+            signed_percent(vault.end_usdt - 1),
+            signed_percent(vault.yield_usdt),
+            *(signed_percent(vault.parts[part]) for part in PARTS),
+            percent(vault.carried, 0),
             f"{vault.rebalances:,}",
             str(vault.switches),
             f"{vault.gas / 1e6:,.1f}M",
         )
     ratio = summary.price["last"] / summary.price["first"]
     held = ratio ** (1 / summary.years) - 1
-    cells = (percent(0.0), percent(0.0), percent(ratio - 1), percent(held))
+    cells = map(signed_percent, (0.0, 0.0, ratio - 1, held))
     table.add_row("holder", *cells, *[""] * (len(PARTS) + 4))
     return table
 
@@ -59,8 +50,8 @@ def year_table(summary: Summary) -> Table:
     table = _table("Year", *(f"{n} {u}" for n in names for u in ("tokens", "USDT")), "holder USDT")
     for index, year in enumerate(summary.vaults[0].years):
         rows = [vault.years[index] for vault in summary.vaults]
-        cells = [percent(value) for row in rows for value in (row.tokens, row.usdt)]
-        table.add_row(str(year.year), *cells, percent(year.holder_usdt))
+        cells = [signed_percent(value) for row in rows for value in (row.tokens, row.usdt)]
+        table.add_row(str(year.year), *cells, signed_percent(year.holder_usdt))
     return table
 
 
@@ -76,7 +67,7 @@ def closing_lines(summary: Summary) -> list[str]:
         f"{dead} of {watched} within {days} days" for days, (dead, watched) in silo.dead.items()
     )
     lines += [
-        f"Siloed at an LTV of {share(silo.ltv, 0)}, begun every month: {dead}; the loan first "
+        f"Siloed at an LTV of {percent(silo.ltv, 0)}, begun every month: {dead}; the loan first "
         f"{silo.by_leg['loan']} times, the short {silo.by_leg['short']}. One who begins again "
         f"each time: {silo.restarts} liquidations, {silo.end_tokens:.3f} tokens of one",
         *assumption_lines(summary),
@@ -95,10 +86,10 @@ def assumption_lines(summary: Summary) -> list[str]:
         else "hourly closes of the perp"
     )
     lines = [
-        f"Assumed: USDT lent out {share(given['usdt_utilisation'], 0)}, tokens "
-        f"{share(given['token_utilisation'], 0)}, at the pools' own rates; swaps at the oracle's "
-        f"price less {share(given['slippage'], 2)}, the venue's fee {share(given['fee'], 3)}; a "
-        f"call every {'hour' if summary.every == 1 else f'{summary.every} hours'}; prices are "
+        f"Assumed: USDT lent out {percent(given['usdt_utilisation'], 0)}, tokens "
+        f"{percent(given['token_utilisation'], 0)}, at the pools' own rates; swaps at the oracle's "
+        f"price less {percent(given['slippage'], 2)}, the venue's fee {percent(given['fee'], 3)}; "
+        f"a call every {'hour' if summary.every == 1 else f'{summary.every} hours'}; prices are "
         f"{prices}, and liquidations are judged at "
         + ("each hour's high and low" if summary.marks == "high-low" else "them"),
         "Funding accrues continuously at the rate that settles at the end of the interval, so that "
@@ -111,17 +102,17 @@ def assumption_lines(summary: Summary) -> list[str]:
 
 def _risk_line(vault: Vault) -> str:
     hours, total = vault.liquidatable, max(sum(vault.hours.values()), 1)
-    stays = ", ".join(f"{share(vault.hours[state] / total)} {state}" for state in STATES)
+    stays = ", ".join(f"{percent(vault.hours[state] / total, 1)} {state}" for state in STATES)
     return (
         f"{vault.name}: {stays}; nearest to the short's liquidation "
         f"{_worst(vault.least_rise)}, to the loan's {_worst(vault.least_fall)}; thinnest margin "
-        f"{_worst(vault.least_margin)}, highest LTV {share(vault.highest_ltv)}; hours in which it "
-        f"could be liquidated: short {hours['short']}, loan {hours['loan']}"
+        f"{_worst(vault.least_margin)}, highest LTV {percent(vault.highest_ltv, 1)}; hours in "
+        f"which it could be liquidated: short {hours['short']}, loan {hours['loan']}"
     )
 
 
 def _worst(distance: Distance) -> str:
-    return f"{share(distance.value)} ({distance.at})" if distance.at else "never"
+    return f"{percent(distance.value, 1)} ({distance.at})" if distance.at else "never"
 
 
 def _table(first: str, *rest: str) -> Table:

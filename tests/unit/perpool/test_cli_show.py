@@ -8,7 +8,7 @@ import pytest
 
 from perpool.cli import show_json, show_table
 from perpool.sdk import Prices, Problem
-from perpool.text import duration, limit, number, percent, plain
+from perpool.text import duration, limit, number, percent, plain, signed_percent
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,9 @@ def test_number__of_places() -> None:
 def test_percent_limit_duration() -> None:
     assert percent(Decimal("0.05213")) == "5.21 %"
     assert percent(Decimal("-0.5"), 1) == "-50.0 %"
-    assert percent(None) == "-"
+    assert percent(0.8, 0) == "80 %"
+    assert [percent(None), percent(None, missing="")] == ["-", ""]
+    assert [signed_percent(each) for each in (0.1234, -1, None)] == ["+12.3 %", "-100.0 %", "-"]
     assert limit(None) == "none"
     assert limit(Decimal(5)) == "5"
     assert duration(None) == "never"

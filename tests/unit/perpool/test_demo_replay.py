@@ -28,7 +28,7 @@ from perpool.demo.summary import (
     VaultFigures,
     worst_fall,
 )
-from perpool.demo.table import closing, closing_lines, count, money, percent, vault_cells
+from perpool.demo.table import closing, closing_lines, count, money, vault_cells
 from perpool.deployment import parse_config
 from perpool.history import DAY, HOUR, Candle, HistoryError, MarketHistory, Settlement, find_data
 from perpool.reference.presets import PRESETS
@@ -259,7 +259,6 @@ def test_worst_fall__from_any_price_to_a_later_one() -> None:
 
 def test_words() -> None:
     assert [money(None), money(0.2), money(-1_234.5), money(5.6)] == ["", "0", "-1,234", "+6"]
-    assert [percent(None), percent(0.1234), percent(0.8, 0)] == ["", "12.3 %", "80 %"]
     assert [count(1, "loan"), count(0, "loan")] == ["1 loan", "0 loans"]
 
 
