@@ -292,9 +292,13 @@ class Contracts:
 def addresses_of(record: Record, symbol: str) -> MarketAddresses:
     """A market's contracts from the deployment's record."""
     entry = record.markets[symbol]
-    ours = record.address(f"{symbol}.price_feed")
     pools = (entry["reverse"], entry["forward"])
-    return MarketAddresses(entry["token"], entry["price_oracle"], ours, pools)
+    return MarketAddresses(entry["token"], entry["price_oracle"], our_feed(record, symbol), pools)
+
+
+def our_feed(record: Record, symbol: str) -> str | None:
+    """A market's price feed, None where it is not one of ours (a Chainlink feed)."""
+    return record.address(f"{symbol}.price_feed")
 
 
 @lru_cache

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Set
 from concurrent.futures import wait
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from perpool.deployment import Record, RecordError
 from perpool.evm.codec import EventRegistry
 from perpool.history import HistoryError
 from perpool.keeper.aggregate import aggregate
-from perpool.keeper.chain.contracts import KeeperError
+from perpool.keeper.chain.contracts import KeeperError, our_feed
 from perpool.keeper.chain.endpoint import Connection, Endpoint, Head, name_endpoints
 from perpool.keeper.chain.nodes import Nodes
 from perpool.keeper.mailbox import MailboxError, open_mailbox
@@ -126,7 +126,8 @@ class _Check:
                 yield from self._guarded(self._deployment(place))
             if self.config.reporter is not None:
                 markets = self._markets(record, place)
-                yield from self._guarded(self._sources(self.config.reporter, markets))
+                found = self._sources(self.config.reporter, markets, _priced_by_others(record))
+                yield from self._guarded(found)
             yield from self._guarded(self._mailbox(chain_id))
             if place is not None:
                 yield from self._guarded(self._state(place))
@@ -256,7 +257,9 @@ class _Check:
             return list(place.contracts.markets)
         return self.config.markets or ([] if record is None else list(record.markets))
 
-    def _sources(self, section: ReporterSection, markets: list[str]) -> Findings:
+    def _sources(
+        self, section: ReporterSection, markets: list[str], priced_by_others: Set[str]
+    ) -> Findings:
         if not markets and section.is_of_the_past:
             yield careful("sources are not asked, as the markets are not known")
             return
@@ -268,7 +271,7 @@ class _Check:
             observations = panel.observe(markets, self.clock())
         for venue in panel.venues:
             yield venue_finding(venue.name, observations)
-        yield from market_findings(observations, section.least_venues)
+        yield from market_findings(observations, section.least_venues, priced_by_others)
 
     # -- what keepers share, and what is ours --
 
@@ -360,12 +363,23 @@ def _reason(left_out: LeftOut) -> str:
     return left_out.reason
 
 
-def market_findings(observations: Iterable[Observation], least: int) -> Findings:
-    """Whether enough venues have each market."""
+def _priced_by_others(record: Record | None) -> Set[str]:
+    """Markets whose price is not ours to report, as far as it is known."""
+    if record is None:
+        return set()
+    return {each for each in record.markets if our_feed(record, each) is None}
+
+
+def market_findings(
+    observations: Iterable[Observation], least: int, priced_by_others: Set[str] = frozenset()
+) -> Findings:
+    """Whether enough venues have each market, and its price unless others report that."""
     good = []
     for each in observations:
         values = aggregate(each, least)
-        needed: Mapping[str, object] = {"funding": values.funding, "a price": values.price}
+        needed: dict[str, object] = {"funding": values.funding}
+        if each.market not in priced_by_others:
+            needed["a price"] = values.price
         lacks = [name for name, found in needed.items() if found is None]
         if lacks:
             yield missing(f"{each.market}: fewer than {least} sources have {' and '.join(lacks)}")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from perpool.deployment import Record
 from perpool.keeper.chain.endpoint import Head, Silence
 from perpool.keeper.model import Funding, LeftOut, Observation, Reading
 from perpool.keeper.operation import check as checks
@@ -122,19 +123,33 @@ def test_markets__of_too_few() -> None:
     ]
 
 
-class FakeVenue:
-    """Has one market, or never answers."""
+def test_markets__of_a_price_that_others_report_only_funding() -> None:
+    observations = [
+        observed("ADA", reading("a", price=None), reading("b", price=None)),
+        observed("XRP", reading("a", price=None)),
+        observed("BTC", reading("a"), reading("b", price=None)),
+    ]
+    assert list(market_findings(observations, 2, {"ADA", "XRP"})) == [
+        missing("XRP: fewer than 2 sources have funding"),
+        missing("BTC: fewer than 2 sources have a price"),
+        fine("enough sources have ADA"),
+    ]
 
-    def __init__(self, name: str, *, hangs: bool = False) -> None:
+
+class FakeVenue:
+    """Has every market, or never answers."""
+
+    def __init__(self, name: str, *, hangs: bool = False, price: str | None = "1.5") -> None:
         self.name = name
         self.hangs = hangs
+        self.price = price
         self.asked: list[tuple[str, ...]] = []
 
     def read(self, markets: Sequence[str], now: int) -> Mapping[str, Reading | LeftOut]:
         self.asked.append(tuple(markets))
         if self.hangs:
             threading.Event().wait(30)
-        return {each: reading(self.name) for each in markets}
+        return {each: reading(self.name, price=self.price) for each in markets}
 
 
 def test_check__asks_every_source_once_and_says_so_meanwhile(
@@ -184,6 +199,28 @@ def test_check__asks_every_source_once_and_says_so_meanwhile(
         fine("the mailbox can be read"),
     ]
     assert shown == ended == ["asking the nodes", "asking okx, gate, bybit", "asking the mailbox"]
+
+
+def test_check__the_record_says_whose_price_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    venues = [FakeVenue(each, price=None) for each in ("okx", "gate", "bybit")]
+    monkeypatch.setattr(checks, "build_panel", lambda *_: Panel(venues))
+    record = Record(tmp_path / "record.json", "local", CHAIN)
+    record.markets = {"ADA": {}, "XRP": {}}
+    record.contracts["XRP.price_feed"] = {"address": "0x" + 40 * "1"}
+    record.save()
+    config = KeeperConfig.model_validate(
+        {
+            "deployment": str(record.path),
+            "rpc": ["http://127.0.0.1:9"],
+            "state": str(tmp_path / "state"),
+            "reporter": {"account": f"keystore:{tmp_path}/none.json"},
+        }
+    )
+    found = list(checks.check(config, lambda: "", offline=False))
+    assert missing("XRP: fewer than 3 sources have a price") in found
+    assert fine("enough sources have ADA") in found
 
 
 def test_check__history_s_folder_by_its_setting(tmp_path: Path) -> None:
