@@ -11,10 +11,15 @@ from typing import Any, Protocol
 
 import structlog
 
+from perpool.keeper.chain.contracts import KeeperError
 from perpool.keeper.health import Health
 from perpool.keeper.mailbox import MailboxError
 from perpool.keeper.metrics import Metrics
 from perpool.keeper.transactions.journal import JournalError
+
+
+class Ended(KeeperError):  # noqa: N818 - what happened, not what went wrong
+    """No further tick would do any good, and some would do harm; the message says what to do."""
 
 
 class Role(Protocol):
@@ -36,7 +41,10 @@ class Duty:
 
 
 class Service:
-    """Runs roles side by side; one that fails or hangs does not hold up the others."""
+    """Runs roles side by side; one that fails or hangs does not hold up the others.
+
+    `guard` is asked before each tick. Where it raises Ended, all roles end.
+    """
 
     def __init__(
         self,
@@ -45,16 +53,19 @@ class Service:
         clock: Callable[[], int] = lambda: int(time.time()),
         metrics: Metrics | None = None,
         health: Health | None = None,
+        guard: Callable[[], None] = lambda: None,
         log: Any = None,
     ) -> None:
         self.duties = list(duties)
         self.clock = clock
         self.metrics = metrics or Metrics()
         self.health = health or Health()
+        self.guard = guard
         self.log = log or structlog.get_logger("perpool.keeper")
+        self._ended: Ended | None = None
 
     def run(self, stop: threading.Event) -> None:
-        """Tick every role until `stop` is set, then let each finish its tick."""
+        """Tick every role until `stop` is set, then let each finish its tick. Raises Ended."""
         threads = [
             threading.Thread(target=self._run, args=(duty, stop), name=duty.role.name)
             for duty in self.duties
@@ -63,9 +74,11 @@ class Service:
             thread.start()
         for thread in threads:
             thread.join()
+        if self._ended is not None:
+            raise self._ended
 
     def once(self) -> list[tuple[str, str]]:
-        """Tick every role once, in order; gives (role, reason) of those that failed."""
+        """Tick every role once, in order; gives (role, reason) of what failed. Raises Ended."""
         failed = []
         for duty in self.duties:
             reason = self._tick(duty.role)
@@ -78,12 +91,19 @@ class Service:
         self.metrics.expect_role(duty.role.name)
         while not stop.is_set():
             started = time.monotonic()
-            self._tick(duty.role)
+            try:
+                self._tick(duty.role)
+            except Ended as error:
+                self._ended = error
+                stop.set()
             stop.wait(max(0.1, duty.every.total_seconds() - (time.monotonic() - started)))
 
     def _tick(self, role: Role) -> str | None:
         try:
+            self.guard()
             role.tick(self.clock())
+        except Ended:
+            raise
         except Exception as error:
             # whatever it is, the next tick is the remedy; who looks sees it in metric and health
             self.metrics.role_errors.labels(role.name).inc()

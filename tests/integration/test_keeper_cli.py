@@ -7,6 +7,7 @@ import gzip
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -460,6 +461,38 @@ def test_anew__the_journal_of_a_chain_that_is_gone(
         run = setting.invoke("run", "--once", settings=settings)
         assert (run.exit_code, run.stdout) == (0, SENT)
         assert setting.invoke("status", settings=settings).exit_code == 0
+
+
+@pytest.mark.parametrize("genesis", [START - 600, START - 500])
+def test_anew__under_a_keeper_that_runs(setting: Setting, tmp_path: Path, genesis: int) -> None:
+    record = tmp_path / "own.json"
+    with Anvil(timestamp=START - 600) as own:
+        chain = Chain.connect(own.endpoint)
+        Deployment(
+            load_config(ROOT / "deploy" / "local.toml"), ChainSender(chain, chain.default), record
+        ).run()
+        chain.mine(timestamp=START)
+        text = setting.config.read_text()
+        setting.config.write_text(text.replace(str(setting.record.path), str(record)))
+        setting.settings["RPC"] = own.http_url
+        with running(setting) as keeper_:
+            deadline = time.monotonic() + PATIENCE
+            deployed = chain.block_number
+            while chain.block_number == deployed and time.monotonic() < deadline:
+                time.sleep(0.2)
+            own.stop()
+            with Anvil(timestamp=genesis, port=own.port) as other:
+                _, errors = keeper_.process.communicate(timeout=PATIENCE)
+                sent = Chain.connect(other.endpoint).block_number
+    assert keeper_.process.returncode == 1
+    assert re.fullmatch(
+        r"Error: the chain was started anew: it has no longer the block \d+ that it had when this "
+        rf"keeper began. Deploy again, remove the folder {setting.settings['STATE']}, and start "
+        "the keeper again",
+        errors.splitlines()[-1],
+    )
+    assert "Traceback" not in errors
+    assert sent == 0
 
 
 def test_status__tables_and_an_exit_code_for_scripts(setting: Setting) -> None:

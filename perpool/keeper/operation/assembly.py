@@ -202,6 +202,7 @@ def build(place: Place, accounts: Accounts, *, dry_run: bool = False) -> Keeper:
         clock=place.clock,
         metrics=place.metrics,
         health=place.health,
+        guard=place.guard(),
     )
     return Keeper(service, reporter, submitter, outboxes)
 

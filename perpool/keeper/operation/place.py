@@ -22,13 +22,14 @@ from perpool.deployment import Record
 from perpool.deployment.config import LOCAL_CHAINS
 from perpool.keeper.chain.contracts import Contracts, KeeperError
 from perpool.keeper.chain.endpoint import name_endpoints
-from perpool.keeper.chain.nodes import Nodes
+from perpool.keeper.chain.nodes import Nodes, NodesError
 from perpool.keeper.health import Health
 from perpool.keeper.mailbox import Lease, Mailbox, MailboxError, open_lease, open_mailbox
 from perpool.keeper.metrics import Metrics
 from perpool.keeper.operation.config import KeeperConfig
 from perpool.keeper.rebalancer import vaults as carry
 from perpool.keeper.rebalancer.decide import Vault
+from perpool.keeper.service import Ended
 from perpool.keeper.submitter import IDLE_SECONDS
 from perpool.keeper.transactions.journal import Journal
 from perpool.keeper.transactions.outbox import identity
@@ -75,6 +76,30 @@ class Place:
     def lease_name(self) -> str:
         """One for all submitters of the deployment."""
         return f"{self.record.chain_id}/{self.contracts.funding_oracle}"
+
+    def guard(self) -> Callable[[], None]:
+        """What raises Ended once the chain is another than now. Raises NodesError.
+
+        Only a local one can be: it is started anew. Of others nothing is asked.
+        """
+        if not self.is_local:
+            return lambda: None
+        number = 0 if self.nodes.block_hash(self.anchor) is None else self.anchor
+        known = self.nodes.block_hash(number)
+
+        def check() -> None:
+            try:
+                found = self.nodes.block_hash(number)
+            except NodesError:
+                return  # whoever needs the nodes says so
+            if found != known:
+                raise Ended(
+                    f"the chain was started anew: it has no longer the block {number} that it had "
+                    "when this keeper began. Deploy again, remove the folder "
+                    f"{self.config.state_folder}, and start the keeper again"
+                )
+
+        return check
 
     def vaults(self) -> list[Vault]:
         """Carry vaults of the markets. Raises KeeperError."""

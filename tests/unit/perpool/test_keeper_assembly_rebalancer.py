@@ -87,6 +87,7 @@ def test_vaults__of_a_record_of_before_there_were_any(place: Any) -> None:
         reporter=None, submitter=None, liquidator=None, rebalancer=section
     )
     place.clock, place.vaults = (lambda: 0), lambda: Place.vaults(place)
+    place.guard = lambda: None
     with capture_logs() as logs:
         built = assembly.build(place, {"rebalancer": [Account.from_key("0x" + "01" * 32)]})
     assert [each["event"] for each in logs] == ["there are no carry vaults"]

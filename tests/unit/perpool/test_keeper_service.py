@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
+
 from perpool.keeper.metrics import Metrics
-from perpool.keeper.service import Duty, Service
+from perpool.keeper.service import Duty, Ended, Service
 
 SOON = timedelta(milliseconds=100)
 
@@ -61,3 +63,65 @@ def test_once__gives_what_failed() -> None:
     assert service.once() == [("b", "out of luck")]
     assert set(series(metrics, "role_ticked")) == {"a"}
     assert series(metrics, "role_errors") == {"b": 1}
+
+
+class Guard:
+    """Lets so many ticks pass."""
+
+    def __init__(self, ticks: int, error: Exception) -> None:
+        self.ticks = ticks
+        self.error = error
+        self.lock = threading.Lock()
+
+    def __call__(self) -> None:
+        with self.lock:
+            self.ticks -= 1
+            if self.ticks < 0:
+                raise self.error
+
+
+def test_run__all_roles_end_where_no_tick_may_follow() -> None:
+    ticked: list[str] = []
+    roles = [Role(each, lambda each=each: ticked.append(each)) for each in "ab"]  # type: ignore[misc]
+    guard, stop = Guard(4, Ended("started anew")), threading.Event()
+    service = Service([Duty(each, SOON) for each in roles], guard=guard)
+    began = time.monotonic()
+    with pytest.raises(Ended, match="started anew"):
+        service.run(stop)
+    assert time.monotonic() - began < 10
+    assert len(ticked) == 4
+    assert stop.is_set()
+
+
+def test_run__a_guard_that_fails_is_asked_again() -> None:
+    ticked, stop = threading.Event(), threading.Event()
+    asked: list[int] = []
+
+    def guard() -> None:
+        asked.append(0)
+        if len(asked) == 1:
+            raise ValueError("out of luck")
+
+    def tick() -> None:
+        ticked.set()
+        stop.set()
+
+    metrics = Metrics()
+    service = Service([Duty(Role("a", tick), SOON)], guard=guard, metrics=metrics)
+    thread = threading.Thread(target=service.run, args=(stop,))
+    thread.start()
+    try:
+        assert ticked.wait(10)
+    finally:
+        stop.set()
+        thread.join(10)
+    assert series(metrics, "role_errors") == {"a": 1}
+
+
+def test_once__where_no_tick_may_follow() -> None:
+    ticked: list[str] = []
+    roles = [Role(each, lambda each=each: ticked.append(each)) for each in "ab"]  # type: ignore[misc]
+    service = Service([Duty(each, SOON) for each in roles], guard=Guard(1, Ended("anew")))
+    with pytest.raises(Ended, match="anew"):
+        service.once()
+    assert ticked == ["a"]
