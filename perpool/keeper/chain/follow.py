@@ -114,6 +114,8 @@ class AccountFollower(Generic[I]):
     as it comes, and changes nothing.
     """
 
+    role: ClassVar[str]
+    """Which of the keeper's logs."""
     contracts: ClassVar[Sequence[str]]
     """Whose events they are."""
     whose: ClassVar[Sequence[str]]
@@ -135,7 +137,7 @@ class AccountFollower(Generic[I]):
         self.reader = reader
         self.start = start
         self.window = window
-        self.log = log or structlog.get_logger("perpool.keeper.liquidator")
+        self.log = log or structlog.get_logger(f"perpool.keeper.{self.role}")
         self._longest_span = self._span = span
         self._recent: set[Sighting] = set()
         """What has been seen in the last `TAIL` blocks; nothing of before a restart."""

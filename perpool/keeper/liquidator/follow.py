@@ -24,6 +24,7 @@ CONTRACTS = {Leg.REVERSE: "ReversePool", Leg.FORWARD: "ForwardPool"}
 class Follower(AccountFollower[PositionIndex]):
     """Of the accounts with debt of some pools; `pools` maps addresses to legs."""
 
+    role = "liquidator"
     contracts = tuple(CONTRACTS.values())
     whose = ("on_behalf", "borrower")
     needless = "debt_shares = '0'"

@@ -42,6 +42,7 @@ class RequestIndex:
 class RequestFollower(AccountFollower[RequestIndex]):
     """Of the requests to some vaults."""
 
+    role = "rebalancer"
     contracts = ("CarryVault",)
     whose = ("controller",)
     needless = "collateral = '0' AND debt_shares = '0'"

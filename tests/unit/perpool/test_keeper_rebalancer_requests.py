@@ -107,3 +107,12 @@ def test_requests__of_a_block_that_is_gone(chain: VaultChain, path: Path) -> Non
     chain.mine()
     follower.advance(chain.head())
     assert known(follower)[VAULT] == {Request(CARL, 9, 0)}
+
+
+def test_requests__logged_by_the_rebalancer(
+    chain: VaultChain, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named: list[str] = []
+    monkeypatch.setattr("perpool.keeper.chain.follow.structlog.get_logger", named.append)
+    start(chain, path)
+    assert named == ["perpool.keeper.rebalancer"]
