@@ -16,7 +16,7 @@ From the mailbox to the chain:
     liquidator/      the role that liquidates
     rebalancer/      the role that looks after carry vaults
     bounded.py       HTTP answers of nodes and exchanges, no larger than they may be
-    chain/           several nodes as one that can be believed, the contracts, who is in them
+    chain/           several nodes as one that can be believed, contracts, and who is in them
     transactions/    an account's transactions, from the plan to the value read back
 
 Running it:
