@@ -181,11 +181,20 @@ def request_redeem(
     """
     @param usdt_amount Brought by the caller for the debt; what is not needed comes back with the claim.
     @param min_tokens That the shares have to bring. Where the venue takes its time they are held to what is expected when the
-           order goes out.
+           order goes out; once that is confirmed the controller may settle for fewer, and after an hour anybody for him.
     @return The request's id, 0.
     """
     requests._request_redeem(shares_, controller, owner, usdt_amount, min_tokens)
     return 0
+
+
+@external
+def bring_usdt(controller: address, usdt_amount: uint256):
+    """
+    @notice More of the caller's USDT for the debt of a redemption that has been requested and is not settled. What is not
+            needed comes back with the controller's claim.
+    """
+    settling._bring(controller, usdt_amount)
 
 
 # --- the factory's owner and guardian

@@ -66,6 +66,7 @@ exports: (
     requests.settle,
     requests.withdraw,
     requests.status,
+    requests.last_cost,
     requests.last_request,
     # anyone's
     closing.settle_funding,

@@ -95,8 +95,6 @@ class Order:
     number: int = 0
     shares: int = 0
     total: int = 0
-    money_left: int = 0
-    """Of position and cash, for those who stay."""
 
 
 @dataclass
@@ -156,8 +154,8 @@ class CarryStrategy:
         self.memory.order = Order()
         if self.venue.status(order.number) != Status.CONFIRMED:
             return True, False
-        money = self._money(held) - order.money_left
-        self._set_apart(order.controller, order.shares, order.total, money)
+        cost = self.venue.last_cost(self.name)
+        self._set_apart(order.controller, order.shares, order.total, held, cost)
         return True, True
 
     def rebalance(self) -> bool:
@@ -197,7 +195,7 @@ class CarryStrategy:
             taken = min(assets, self._largest_hedge(held))
         self.world.token.move(self.vault, self.name, taken)
         if hedged:
-            cost = self._hedge(held, taken)
+            cost = self._hedge(held, taken, lower, bound)
         else:
             self.memory.idle += taken
             if not self.memory.carrying:
@@ -210,15 +208,13 @@ class CarryStrategy:
     ) -> tuple[int, bool, int]:
         """(shares that it is for, whether they are set apart already, tokens to expect)."""
         held = self.book()
-        taken = self._payable(shares, total)
-        money_left = part_up(self._money(held), total - taken, total)
+        taken = self._payable(held, shares, total)
         closing = mul_div_up(held.short, taken, total)
         if closing == 0:
-            self._set_apart(controller, taken, total, self._money(held) - money_left)
+            self._set_apart(controller, taken, total, held, 0)
             return taken, True, 0
-        left = part_up(held.money, total - taken, total)
-        number, margin_out = self._close(held, closing, left)
-        self.memory.order = Order(controller, number, taken, total, money_left)
+        number, margin_out = self._close(held, closing, part_down(held.money, taken, total))
+        self.memory.order = Order(controller, number, taken, total)
         if self.sync()[1]:
             return taken, True, 0
         usdt = margin_out + mul_div_down(held.cash, taken, total)
@@ -230,13 +226,13 @@ class CarryStrategy:
         part = self.memory.parts[controller]
         self.memory.parts[controller] = Part()
         price = self.world.prices.for_liquidation()
-        collateral, paid = self._pay_off(part, brought, price)
+        left, paid = self._pay_off(part, brought, price)
         pulled = max(paid - part.usdt, 0)
         surplus = max(part.usdt - paid, 0)
         bought = self._buy(surplus, price)
         if bought:
             surplus = 0
-        sent = part.tokens + collateral + bought
+        sent = left + bought
         self.world.token.move(self.name, self.vault, sent)
         self.world.usdt.move(self.name, self.vault, surplus)
         return sent, surplus, pulled
@@ -646,7 +642,7 @@ class CarryStrategy:
             tokens_down(self.memory.max_trade, held.price), held.collateral, held.short
         )
 
-    def _hedge(self, held: Book, assets: int) -> int:
+    def _hedge(self, held: Book, assets: int, lower: int, bound: int) -> int:
         """Supplies tokens with their part of the hedge at its whole margin. What that costs."""
         if held.collateral == 0:
             refuse("order refused")
@@ -659,26 +655,26 @@ class CarryStrategy:
             refuse("order refused")
         if not self._order(-size, margin, held.price):
             refuse("order refused")
-        mark = self.world.prices.for_liquidation()
-        return fee + mul_div_up(size, max(held.price - mark, 0), held.price)
+        fill = min(self.world.prices.for_liquidation(), lower)
+        return fee + mul_div_up(size, bound - fill, bound)
 
     # -- redemptions --
 
-    def _payable(self, shares: int, total: int) -> int:
-        """Of the shares, those that the forward pool's cash allows now."""
+    def _payable(self, held: Book, shares: int, total: int) -> int:
+        """Of the shares, those that the forward pool's cash allows now, dust aside."""
         most = shares
-        if self.memory.forward_shares:
+        if held.lent > (held.idle + held.collateral) // 1_000:
             most = min(most, mul_div_down(self._withdrawable(), total, self.memory.forward_shares))
         if most == 0:
             refuse("insufficient cash")
         return most
 
-    def _close(self, held: Book, closing: int, money_left: int) -> tuple[int, int]:
-        """(id of the order, USDT that should come out)."""
+    def _close(self, held: Book, closing: int, money: int) -> tuple[int, int]:
+        """(id of the order, USDT that should come out of the part's `money`)."""
         price = max(held.price, self.world.prices.for_liquidation())
         cost = value_up(closing, price)
         cost += share_of_up(cost, self.venue.parameters.fee)
-        margin_out = max(held.money - money_left - cost, 0)
+        margin_out = max(money - cost, 0)
         margin_delta = 0 if closing == held.short else -margin_out
         number = self._order(closing, margin_delta, held.price)
         if number == 0:
@@ -695,17 +691,19 @@ class CarryStrategy:
         sold = self._most_tokens_for(max(owed - usdt - covered, 0), held.price)
         return max(expected - sold, 0)
 
-    def _money(self, held: Book) -> int:
-        return held.money + self.memory.cash
+    def _set_apart(self, controller: str, shares: int, total: int, held: Book, cost: int) -> None:
+        """Takes the shares' part of everything out of what the rest has.
 
-    def _set_apart(self, controller: str, shares: int, total: int, money: int) -> None:
-        """Takes the shares' part of everything out of what the rest has."""
+        `cost` is what closing their part of the short took, and already out of the position.
+        """
         memory, pool = self.memory, self.market.reverse
+        money = part_down(held.money + memory.cash + cost, shares, total) - cost
         usdt = min(max(money, 0), memory.cash)
         memory.cash -= usdt
         tokens = mul_div_down(memory.idle, shares, total)
         memory.idle -= tokens
-        tokens += self._take_back(mul_div_down(memory.forward_shares, shares, total))
+        lent = mul_div_down(memory.forward_shares, shares, total)
+        tokens += self._take_back(min(lent, self._withdrawable()))
         collateral, debt_shares = pool.collateral_of[self.name], pool.debt_shares[self.name]
         collateral -= min(collateral, memory.apart_collateral)
         debt_shares -= min(debt_shares, memory.apart_debt_shares)
@@ -715,6 +713,9 @@ class CarryStrategy:
             mul_div_down(collateral, shares, total),
             mul_div_up(debt_shares, shares, total),
         )
+        if held.debt:
+            owed = part.debt_shares - part_down(money - usdt, debt_shares, held.debt)
+            part = replace(part, debt_shares=min(max(owed, 0), debt_shares))
         memory.apart_collateral += part.collateral
         memory.apart_debt_shares += part.debt_shares
         memory.parts[controller] = part
@@ -728,12 +729,13 @@ class CarryStrategy:
         )
 
     def _pay_off(self, part: Part, brought: int, price: int) -> tuple[int, int]:
-        """(tokens of the part's collateral that are left, USDT that it took)."""
+        """(tokens of the part that are left, USDT that it took)."""
         memory, pool = self.memory, self.market.reverse
         collateral, debt_shares = pool.collateral_of[self.name], pool.debt_shares[self.name]
         mine = part.collateral
         if collateral < memory.apart_collateral:
             mine = mul_div_down(mine, collateral, memory.apart_collateral)
+        mine += part.tokens
         apart = memory.apart_debt_shares
         memory.apart_collateral -= part.collateral
         memory.apart_debt_shares -= part.debt_shares
@@ -746,18 +748,15 @@ class CarryStrategy:
         dust = debt - owed
         if dust >= pool.leg.min_debt or owed == 0:
             dust = 0
-        in_hand, sale = 0, owed - paid + dust
+        in_hand, sale = part.tokens, owed - paid + dust
         if sale:
             collateral_out = min(self._most_tokens_for(sale, price), collateral)
             spent = self._sell_to_repay(collateral_out, sale, owed + dust)
             if spent is None:
                 refuse("slippage")
                 raise AssertionError
-            in_hand = collateral_out - spent
-            spent = mul_div_up(spent, owed - paid, sale)
-            if spent > mine:
-                refuse("insolvent")
-            mine -= spent
+            in_hand += collateral_out - spent
+            mine -= min(mine, mul_div_up(spent, owed - paid, sale))
         elif owed:
             pool.repay(self.name, owed, self.name)
         kept = min(mine, in_hand)
@@ -785,6 +784,6 @@ def mode_of(carrying: bool) -> int:
     return 2 if carrying else 1
 
 
-def part_up(money: int, part: int, whole: int) -> int:
-    """A part of money or of a debt, rounded up."""
-    return -mul_div_down(-money, part, whole) if money < 0 else mul_div_up(money, part, whole)
+def part_down(money: int, part: int, whole: int) -> int:
+    """A part of money or of a debt, rounded down."""
+    return -mul_div_up(-money, part, whole) if money < 0 else mul_div_down(money, part, whole)

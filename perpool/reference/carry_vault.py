@@ -39,6 +39,8 @@ TIP_PARTS = 4
 """Of the budget, what a due call gets: one in so many."""
 PATIENCE = 86_400
 """Seconds after which a request that could not be settled may be taken back."""
+GRACE = 3_600
+"""Seconds after which anybody may finish a redemption with fewer tokens than its least."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Half:
     usdt: int = 0
     """Brought."""
     min_tokens: int = 0
+    apart_at: int = 0
 
 
 @dataclass
@@ -184,7 +187,7 @@ class CarryVault:
         idle = self._sync()
         memory = self.memory
         if memory.parts.get(controller, Half()).shares:
-            return self._finish(controller, exact=False)
+            return self._finish(caller, controller, whole=False)
         if not idle:
             return 0
         request = memory.redeems.get(controller, RedeemRequest())
@@ -196,7 +199,7 @@ class CarryVault:
         )
         if apart:
             self._burn(controller, taken)
-            return self._finish(controller, exact=True)
+            return self._finish(caller, controller, whole=True)
         if expected < mul_div_up(request.min_tokens, taken, request.shares):
             refuse("too few tokens")
         memory.ordering, memory.ordered = controller, taken
@@ -265,6 +268,21 @@ class CarryVault:
         )
         self._move_shares(owner, self.name, shares)
         return 0
+
+    @entry
+    def bring_usdt(self, caller: str, controller: str, usdt_amount: int) -> None:
+        """More of the caller's USDT for the debt of a redemption that is not settled yet."""
+        memory = self.memory
+        half = memory.parts.get(controller, Half())
+        request = memory.redeems.get(controller, RedeemRequest())
+        if half.shares == 0 and request.shares == 0:
+            refuse("no request")
+        self.world.usdt.move(caller, self.name, usdt_amount)
+        if half.shares:
+            memory.parts[controller] = replace(half, usdt=half.usdt + usdt_amount)
+        else:
+            memory.redeems[controller] = replace(request, usdt=request.usdt + usdt_amount)
+        self._log("UsdtBrought", caller=caller, controller=controller, usdt_amount=usdt_amount)
 
     @entry
     def cancel_deposit(self, caller: str, controller: str, receiver: str) -> int:
@@ -389,6 +407,7 @@ class CarryVault:
             shares,
             mul_div_down(request.usdt, shares, request.shares),
             mul_div_up(request.min_tokens, shares, request.shares),
+            self.world.now,
         )
         memory.parts[controller] = half
         memory.redeems[controller] = replace(
@@ -402,13 +421,17 @@ class CarryVault:
         memory.tip_budget = mul_div_down(memory.tip_budget, memory.total - shares, memory.total)
         self._move_shares(self.name, NOBODY, shares)
 
-    def _finish(self, controller: str, *, exact: bool) -> int:
+    def _finish(self, caller: str, controller: str, *, whole: bool) -> int:
         """Returns tokens, which with the USDT that is left can be claimed."""
         memory = self.memory
         half = memory.parts[controller]
         memory.parts[controller] = Half()
         assets, usdt_out, usdt_in = self.strategy.finish_exit(controller, half.usdt)
-        if exact and assets < half.min_tokens:
+        if whole and assets + usdt_out == 0:
+            refuse("insolvent")
+        his = caller == controller or (controller, caller) in memory.operators
+        waits = whole or (not his and self.world.now < half.apart_at + GRACE)
+        if assets < half.min_tokens and waits:
             refuse("too few tokens")
         claims = self.claims_of(controller)
         memory.claims[controller] = replace(

@@ -87,6 +87,7 @@ class Fill:
     price_e36: int = 0
     realised: int = 0
     fee: int = 0
+    cost: int = 0
     credited: int = 0
 
 
@@ -100,6 +101,7 @@ class Memory:
     shares: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     requests: dict[int, Request] = field(default_factory=dict)
     statuses: dict[int, Status] = field(default_factory=dict)
+    last_costs: dict[str, int] = field(default_factory=dict)
     pending: dict[str, int] = field(default_factory=dict)
     last_request: int = 0
 
@@ -376,6 +378,10 @@ class PerpVenue:
         """What a request is; 0 where there was none."""
         return self.memory.statuses.get(number, Status(0))
 
+    def last_cost(self, account: str) -> int:
+        """USDT that the account's last change of size took, fee included."""
+        return self.memory.last_costs.get(account, 0)
+
     def funding_rate(self) -> int:
         """WAD a year."""
         return self._rate()[0]
@@ -519,6 +525,7 @@ class PerpVenue:
         self.memory.statuses[number] = Status.CONFIRMED
         self._credit(books.state, asked.account, fill.credited)
         self._store(books, asked.account)
+        self.memory.last_costs[asked.account] = fill.cost
         self._log(
             "Confirmed",
             account=asked.account,
@@ -590,7 +597,8 @@ class PerpVenue:
         if fill.price_e36 < limit if sells else fill.price_e36 > limit:
             return "beyond limit price"
         if asked.reduces:
-            fill.fee = share_of_up(value_up(size, prices.mark), self.parameters.fee)
+            notional = value_up(size, prices.mark)
+            fill.fee = share_of_up(notional, self.parameters.fee)
             if held.equity(prices.mark) < fill.fee:
                 return "insufficient margin"
             fill.realised = books.decrease(size, prices.mark)
@@ -602,6 +610,7 @@ class PerpVenue:
             reason = self._refused_increase(books, skew, notional, fill.fee, prices.mark)
             if reason:
                 return reason
+        fill.cost = fill.fee + (-notional if sells else notional)
         books.charge(fill.fee)
         insured = share_of_down(fill.fee, self.parameters.fee_to_insurance)
         books.state.liquidity -= insured

@@ -315,6 +315,16 @@ class CarryVault:
         text = f"ask to redeem {'all' if shares is None else shares} shares"
         return self._action(text, account, data, (self.context.usdt, brought))
 
+    def bring_usdt(self, controller: Any, usdt_amount: Amount, *, account: Any) -> Action:
+        """Add the account's USDT to what the debt of a requested redemption is paid from.
+
+        What is not needed comes back with the controller's claim.
+        """
+        brought = self.context.usdt.units(usdt_amount)
+        data = self.contract.bring_usdt.encode(controller, brought)
+        text = f"bring {usdt_amount} USDT for the redemption of {controller}"
+        return self._action(text, account, data, (self.context.usdt, brought))
+
     def claim_tokens(self, *, account: Any) -> Action:
         """Take all tokens and USDT of settled redemptions. Raises ActionError without any."""
         settled = self.contract.maxRedeem(account)

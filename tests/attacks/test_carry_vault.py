@@ -65,7 +65,10 @@ WITHOUT: dict[str, tuple[str, str, list[tuple[str, str]]]] = {
     "bound": (
         "CarryStrategy",
         f"{MODULES}/entries.vy",
-        [("bound: uint256 = lower", "bound: uint256 = upper")],
+        [
+            ("bound: uint256 = lower", "bound: uint256 = upper"),
+            ("terms.VENUE.mark_price(), lower)", "terms.VENUE.mark_price(), bound)"),
+        ],
     ),
     "gain": (
         "CarryStrategy",
@@ -387,6 +390,30 @@ def test_sources_apart__a_newcomer_gets_the_worse(
             vault.market.oracle.set_spread(spread, 0)
             shares.append(vault.contract.settle_deposit(attacker))
     assert (shares[1] < shares[0]) is not bool(missing)
+
+
+def test_sources_apart__a_newcomer_pays_for_a_fill_at_the_lower(
+    evm: Evm, victim: Account, attacker: Account
+) -> None:
+    """Where the order is filled later, those who are there would pay for it.
+
+    The vault owes USDT, so it is worth more at the higher price, at which the fill is a cost.
+    """
+    vault = vault_without(evm, spread_oracle=True)
+    vault.deposit(victim, vault.tokens(1_000))
+    vault.carry()
+    vault.set_price(12)
+    vault.rebalance()
+    vault.venue.set_late(True)
+    vault.request_deposit(attacker, vault.tokens(1_000))
+    vault.observe()
+    shares = []
+    for spread in (0, wad(4)):
+        with evm.anchor():
+            vault.market.oracle.set_spread(spread, 0)
+            shares.append(vault.contract.settle_deposit(attacker))
+    hedge = vault.ratios()[0]
+    assert shares[1] == pytest.approx(shares[0] * (1 - 0.04 * hedge), rel=2e-3)
 
 
 # --- calls that nobody needs

@@ -37,6 +37,7 @@ fee: public(uint256)
 
 positions: HashMap[address, IPerpVenue.Position]
 requests: HashMap[uint256, Request]
+last_cost: public(HashMap[address, int256])
 last_id: public(uint256)
 
 # what it has been told
@@ -380,5 +381,10 @@ def _fill(id: uint256) -> bool:
     position.escrow = 0
     position.pending = 0
     self.positions[request.account] = position
+    self.last_cost[request.account] = convert(notional * self.fee // WAD, int256)
+    if request.size_delta < 0:
+        self.last_cost[request.account] -= convert(notional, int256)
+    else:
+        self.last_cost[request.account] += convert(notional, int256)
     self.requests[id].status = IPerpVenue.Status.CONFIRMED
     return True

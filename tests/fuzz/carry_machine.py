@@ -1,4 +1,4 @@
-"""Random play on carry vaults and on their reference model, and the invariants CAR-1 to CAR-8.
+"""Random play on carry vaults and on their reference model, and the invariants CAR-1 to CAR-9.
 
     machine = Machine(venue_parameters(DAY), {"vault": KEEP})
     machine.play(seed=1, steps=400)
@@ -50,11 +50,12 @@ RULES = (
     "settle_order",
     "transfer",
     "cancel",
+    "bring",
     "give",
     "limit",
     "liquidate",
 )
-WEIGHTS = (30, 6, 10, 8, 12, 8, 8, 26, 6, 3, 2, 4, 4, 2)
+WEIGHTS = (30, 6, 10, 8, 12, 8, 8, 26, 6, 3, 2, 3, 4, 4, 2)
 REGIME = 50
 """Steps in which funding stays high, or low, so that the vault stands on either side."""
 RATIO = 10**36
@@ -101,6 +102,8 @@ class Machine:
         }
         self.gifts: Counter[str] = Counter()
         """Tokens and USDT that were sent to vault and strategy for nothing."""
+        self.closed = (0, 0)
+        """By the last order, if it closed a part of the short: tokens, and USDT with the fee."""
         self.diluted = 0
         """By tips, each as a part of the shares that there were; RATIO."""
         self.steps = 0
@@ -182,13 +185,30 @@ class Machine:
             f"the model logs {logged}, the chain {events}",
         )
         self.logged.update(event.name for event in events)
+        filled = self._take_in_fills()
         after = self._seen = self.observe()
         self.compare(after, {caller, *(arg for arg in args if isinstance(arg, str))})
         self.check_books(after)
         rebalanced = any(event.name == "Rebalanced" for event in events)
         self.check_tips(events, before, after, rebalanced)
         self.check_call(function, before, after, rebalanced)
+        did = {event.name for event in events}
+        if "SetApart" in did and not did & {"Rebalanced", "DepositSettled"}:
+            self.check_set_apart(before, after, filled)
         return None
+
+    def _take_in_fills(self) -> bool:
+        """Whether an order of the strategy was filled by this call."""
+        filled = False
+        for event in self.stage.model.events:
+            args = dict(event.args)
+            if event.name not in ("Confirmed", "Failed") or args["account"] != STRATEGY:
+                continue
+            self.closed = (0, 0)
+            filled = event.name == "Confirmed"
+            if filled and args["size_delta"] > 0:
+                self.closed = args["size_delta"], self.stage.venue.last_cost(STRATEGY)
+        return filled
 
     def _events(self, receipt: Any) -> list[Event]:
         found = []
@@ -343,10 +363,46 @@ class Machine:
         # units of USDT are rounded to the others' cost, each of which is so many tokens
         unit = 10**36 // after.holdings[0] + 1
         require(
-            (c + DUST * unit) * b >= a * d,
+            (c + DUST * unit + self._cost_of_dust(before, after)) * b >= a * d,
             "CAR-5",
             f"{function}: a share was worth {a}/{b}, and is {c}/{d}",
         )
+
+    def _cost_of_dust(self, before: Seen, after: Seen) -> int:
+        """Tokens that selling for a debt too small for the pool may cost."""
+        price, total = before.holdings[0], max(before.total, 1)
+        debt = before.holdings[4] * after.total // total
+        if after.holdings[4] or debt >= self.stage.model.reverse.leg.min_debt:
+            return 0
+        return debt * 10**36 // price * self.parameters.max_slippage // WAD + 1
+
+    def check_set_apart(self, before: Seen, after: Seen, filled: bool) -> None:
+        """CAR-9: what their order was filled at is the redeemer's, all else is everybody's."""
+        if before.pending and not before.leaving:
+            # an order of the vault's own may have been filled first
+            return
+        price = after.holdings[0]
+        size, cost = self.closed
+        # what there would be, had the short been left alone
+        worth = before.nav
+        if before.leaving and not before.pending and not filled:
+            worth += (cost - value_down(size, price)) * 10**36 // price
+        unit = 10**36 // price + 1
+        left, fair = after.nav * before.total, worth * after.total
+        slack = (3 * DUST * unit + self._cost_of_dust(before, after)) * before.total
+        require(
+            left + slack >= fair,
+            "CAR-9",
+            f"of {worth} for {before.total}, {after.nav} is left for {after.total}",
+        )
+        # without a debt there is nothing to exchange what did not come out of the position for
+        if after.total and after.holdings[4] and before.holdings[4]:
+            self.states["set apart"] += 1
+            require(
+                left <= fair + slack,
+                "CAR-9",
+                f"of {worth} for {before.total}, {after.nav} is left for {after.total}",
+            )
 
     def _check_rebalance(self, before: Seen, after: Seen) -> None:
         price, fee = after.holdings[0], self.stage.venue_parameters.fee
@@ -426,7 +482,16 @@ class Machine:
         asked = {name: each.shares > 0 for name, each in memory.redeems.items()}
         for name, half in memory.parts.items():
             asked[name] = asked.get(name, False) or half.shares > 0
-        self.call("settle_redeem", VAULT, "settle_redeem", KEEPER, self._of(asked))
+        who = self._of(asked)
+        caller = KEEPER if self.dice.random() < 0.8 else who
+        self.call("settle_redeem", VAULT, "settle_redeem", caller, who)
+
+    def _bring(self) -> None:
+        memory = self.vault.memory
+        asked = {name: each.shares > 0 for name, each in (*memory.redeems.items(),)}
+        asked |= {name: True for name, half in memory.parts.items() if half.shares > 0}
+        usdt = self.dice.randrange(2_000 * USDT)
+        self.call("bring", VAULT, "bring_usdt", STRANGER, self._of(asked), usdt)
 
     def _claim_shares(self) -> None:
         who = self._of({name: c.shares_out > 0 for name, c in self.vault.memory.claims.items()})

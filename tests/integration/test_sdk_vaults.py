@@ -180,7 +180,12 @@ def test_vault__from_deposit_over_carry_to_redemption(
 
     # all the rest, with USDT in place of tokens for the debt
     stage.contract("USDT").mint(holder.address, 1_000 * 10**6)
-    vault.request_redeem(account=holder.address, usdt_amount=1_000).send(holder)
+    vault.request_redeem(account=holder.address, usdt_amount=900).send(holder)
+    more = vault.bring_usdt(holder.address, 100, account=holder.address)
+    assert [step.text for step in more.steps()][-1] == (
+        f"ADA keep: bring 100 USDT for the redemption of {holder.address}"
+    )
+    more.send(holder)
     stage.report(price=PRICE)
     vault.settle_redeem(holder.address, account=keeper.address).send(keeper)
     assert vault.position(holder.address).claimable_tokens > 590

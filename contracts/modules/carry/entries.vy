@@ -46,7 +46,7 @@ def _enter(assets: uint256) -> (uint256, uint256, uint256):
     if modes.current == ICarryVault.Mode.CARRY and held.short > 0:
         taken = min(assets, self._largest(held))
         tokens._pull_exactly(terms.TOKEN, taken)
-        cost = self._hedge(held, taken)
+        cost = self._hedge(held, taken, lower, bound)
     else:
         tokens._pull_exactly(terms.TOKEN, taken)
         book.idle += taken
@@ -76,11 +76,12 @@ def _largest(held: book.Book) -> uint256:
 
 
 @internal
-def _hedge(held: book.Book, assets: uint256) -> uint256:
+def _hedge(held: book.Book, assets: uint256, lower: uint256, bound: uint256) -> uint256:
     """
     @notice Supplies the tokens and orders their part of the hedge at its whole margin, all or nothing. So the hedge ratio
             stays, and margin and debt only move towards what they should be.
-    @return What that costs in tokens, by the venue's fee and its price.
+    @param lower Of the price bounds, at which the venue may fill it.
+    @return What that costs in tokens at `bound`, by the venue's fee and its price.
     """
     if held.collateral == 0:
         carry_errors._order_refused()
@@ -93,5 +94,5 @@ def _hedge(held: book.Book, assets: uint256) -> uint256:
         carry_errors._order_refused()
     if orders._order(-convert(size, int256), convert(margin, int256), held.price) == 0:
         carry_errors._order_refused()
-    mark: uint256 = staticcall terms.VENUE.mark_price()
-    return fee + wad_math._mul_div_up(size, held.price - min(held.price, mark), held.price)
+    fill: uint256 = min(staticcall terms.VENUE.mark_price(), lower)
+    return fee + wad_math._mul_div_up(size, bound - fill, bound)

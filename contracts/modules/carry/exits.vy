@@ -6,9 +6,11 @@
 @notice A redemption closes its part of the short, gets its part of everything else, and pays its part of the debt. The first
         half is an order at the venue; once that is confirmed the part is set apart, and the second half turns it into tokens.
         Where the venue settles at once both are one call of the vault's.
-@dev Whatever the order was filled at is the redeemer's: the position without the short itself (`money`) and cash together change
-     by just that, and those who stay keep their part of what it was before.
-     Set apart, his loan bears its own interest, and nothing of it is in the way of the rest or of other redemptions.
+@dev What the order was filled at is the redeemer's alone; funding, and whatever else happens to the position until his part is
+     set apart, is his as much as everybody's. Where more or less has come out of the position than is his, loan and position
+     are exchanged between him and the rest, a unit of debt for a unit of margin.
+     Set apart, his loan bears its own interest, and nothing of it is in the way of the rest or of other redemptions: where it
+     takes more collateral than his, the rest lose that, before they would lose more.
 @dev ROUNDING. Parts of what there is down, of what is owed up.
 """
 from interfaces import ICarryStrategy
@@ -47,7 +49,6 @@ struct Order:
     id: uint256
     shares: uint256
     total: uint256
-    money_left: int256  # of the position and cash, for those who stay
 
 
 parts: HashMap[address, Part]
@@ -74,7 +75,11 @@ def _sync() -> (bool, bool):
         # nothing has changed but time, and the request goes on waiting
         return True, False
     self._set_apart(
-        order.controller, order.shares, order.total, self._money(held) - order.money_left
+        order.controller,
+        order.shares,
+        order.total,
+        held,
+        staticcall terms.VENUE.last_cost(self),
     )
     return True, True
 
@@ -87,18 +92,15 @@ def _begin(
     @return Shares that it is for, whether they are set apart already, and tokens to expect.
     """
     held: book.Book = book._read()
-    taken: uint256 = self._payable(shares, total)
-    money_left: int256 = self._part_up(self._money(held), total - taken, total)
+    taken: uint256 = self._payable(held, shares, total)
     closing: uint256 = wad_math._mul_div_up(held.short, taken, total)
     if closing == 0:
-        self._set_apart(controller, taken, total, self._money(held) - money_left)
+        self._set_apart(controller, taken, total, held, 0)
         return taken, True, 0
     margin_out: uint256 = 0
     id: uint256 = 0
-    id, margin_out = self._close(held, closing, self._part_up(held.money, total - taken, total))
-    self.order = Order(
-        controller=controller, id=id, shares=taken, total=total, money_left=money_left
-    )
+    id, margin_out = self._close(held, closing, self._part_down(held.money, taken, total))
+    self.order = Order(controller=controller, id=id, shares=taken, total=total)
     if self._sync()[1]:
         return taken, True, 0
     usdt: uint256 = margin_out + wad_math._mul_div_down(held.cash, taken, total)
@@ -108,12 +110,13 @@ def _begin(
 
 @internal
 @view
-def _payable(shares: uint256, total: uint256) -> uint256:
+def _payable(held: book.Book, shares: uint256, total: uint256) -> uint256:
     """
-    @notice Of the shares, those that the forward pool's cash allows now. The venue's room is no limit: closing takes none.
+    @notice Of the shares, those that the forward pool's cash allows now, unless what is lent is dust. The venue's room is no
+            limit: closing takes none.
     """
     most: uint256 = shares
-    if book.forward_shares > 0:
+    if held.lent > (held.idle + held.collateral) // 1000:
         most = min(most, wad_math._mul_div_down(pools._withdrawable(), total, book.forward_shares))
     if most == 0:
         errors._insufficient_cash()
@@ -121,14 +124,15 @@ def _payable(shares: uint256, total: uint256) -> uint256:
 
 
 @internal
-def _close(held: book.Book, closing: uint256, money_left: int256) -> (uint256, uint256):
+def _close(held: book.Book, closing: uint256, money: int256) -> (uint256, uint256):
     """
     @notice Orders a part of the short closed, and out of the position what that part is worth at the price it should fill at.
+    @param money The part's.
     @return The order's id, and what should come out in USDT.
     """
     cost: uint256 = targets._value_up(closing, max(held.price, staticcall terms.VENUE.mark_price()))
     cost += wad_math._share_of_up(cost, staticcall terms.VENUE.fee())
-    margin_out: int256 = max(held.money - money_left - convert(cost, int256), 0)
+    margin_out: int256 = max(money - convert(cost, int256), 0)
     # closed whole, all of it comes out by itself
     margin_delta: int256 = 0 if closing == held.short else -margin_out
     id: uint256 = orders._order(convert(closing, int256), margin_delta, held.price)
@@ -158,31 +162,31 @@ def _expected(
 
 
 @internal
-@view
-def _money(held: book.Book) -> int256:
-    return held.money + convert(book.cash, int256)
-
-
-@internal
 @pure
-def _part_up(money: int256, part: uint256, whole: uint256) -> int256:
+def _part_down(money: int256, part: uint256, whole: uint256) -> int256:
     if money < 0:
-        return -convert(wad_math._mul_div_down(convert(-money, uint256), part, whole), int256)
-    return convert(wad_math._mul_div_up(convert(money, uint256), part, whole), int256)
+        return -convert(wad_math._mul_div_up(convert(-money, uint256), part, whole), int256)
+    return convert(wad_math._mul_div_down(convert(money, uint256), part, whole), int256)
 
 
 @internal
-def _set_apart(controller: address, shares: uint256, total: uint256, money: int256):
+def _set_apart(controller: address, shares: uint256, total: uint256, held: book.Book, cost: int256):
     """
     @notice Takes the shares' part of everything out of what the rest has.
-    @param money USDT that is theirs, by the books of position and cash.
+    @param cost USDT that closing their part of the short took; it is out of the position already.
     """
+    money: int256 = (
+        self._part_down(held.money + convert(book.cash, int256) + cost, shares, total) - cost
+    )
     part: Part = empty(Part)
     part.usdt = min(convert(max(money, 0), uint256), book.cash)
+    money -= convert(part.usdt, int256)
     book.cash -= part.usdt
     part.tokens = wad_math._mul_div_down(book.idle, shares, total)
     book.idle -= part.tokens
-    part.tokens += pools._take_back(wad_math._mul_div_down(book.forward_shares, shares, total))
+    part.tokens += pools._take_back(
+        min(wad_math._mul_div_down(book.forward_shares, shares, total), pools._withdrawable())
+    )
 
     collateral: uint256 = 0
     debt_shares: uint256 = 0
@@ -191,6 +195,11 @@ def _set_apart(controller: address, shares: uint256, total: uint256, money: int2
     debt_shares -= min(debt_shares, book.apart_debt_shares)
     part.collateral = wad_math._mul_div_down(collateral, shares, total)
     part.debt_shares = wad_math._mul_div_up(debt_shares, shares, total)
+    if held.debt > 0:
+        owed: int256 = convert(part.debt_shares, int256) - self._part_down(
+            money, debt_shares, held.debt
+        )
+        part.debt_shares = min(convert(max(owed, 0), uint256), debt_shares)
     book.apart_collateral += part.collateral
     book.apart_debt_shares += part.debt_shares
     self.parts[controller] = part
@@ -212,9 +221,9 @@ def _finish(controller: address, brought: uint256) -> (uint256, uint256, uint256
     part: Part = self.parts[controller]
     self.parts[controller] = empty(Part)
     price: uint256 = staticcall terms.PRICES.liquidation_price()
-    collateral: uint256 = 0
+    left: uint256 = 0
     paid: uint256 = 0
-    collateral, paid = self._pay_off(part, brought, price)
+    left, paid = self._pay_off(part, brought, price)
     pulled: uint256 = paid - min(paid, part.usdt)
 
     # what is left of its own USDT buys tokens; where it cannot, it is sent as it is
@@ -222,7 +231,7 @@ def _finish(controller: address, brought: uint256) -> (uint256, uint256, uint256
     bought: uint256 = trades._buy(surplus, price)
     if bought > 0:
         surplus = 0
-    sent: uint256 = part.tokens + collateral + bought
+    sent: uint256 = left + bought
     tokens._push(terms.TOKEN, terms.VAULT, sent)
     tokens._push(terms.USDT, terms.VAULT, surplus)
     return sent, surplus, pulled
@@ -233,7 +242,7 @@ def _pay_off(part: Part, brought: uint256, price: uint256) -> (uint256, uint256)
     """
     @notice Takes the part's debt and collateral out of the loan. A debt left behind that is too small for the pool is paid
             with it, at the rest's cost.
-    @return Tokens of the part's collateral that are left, and the USDT that it took, of the vault's what is over its own.
+    @return Tokens of the part that are left, and the USDT that it took, of the vault's what is over its own.
     """
     collateral: uint256 = 0
     debt_shares: uint256 = 0
@@ -242,6 +251,7 @@ def _pay_off(part: Part, brought: uint256, price: uint256) -> (uint256, uint256)
     if collateral < book.apart_collateral:
         # liquidated meanwhile
         mine = wad_math._mul_div_down(mine, collateral, book.apart_collateral)
+    mine += part.tokens
     apart: uint256 = book.apart_debt_shares
     book.apart_collateral -= part.collateral
     book.apart_debt_shares = apart - part.debt_shares
@@ -257,7 +267,7 @@ def _pay_off(part: Part, brought: uint256, price: uint256) -> (uint256, uint256)
     dust: uint256 = debt - owed
     if dust >= terms.MIN_DEBT or owed == 0:
         dust = 0
-    in_hand: uint256 = 0
+    in_hand: uint256 = part.tokens
     sale: uint256 = owed - paid + dust
     if sale > 0:
         collateral_out: uint256 = min(trades._most_tokens_for(sale, price), collateral)
@@ -266,11 +276,9 @@ def _pay_off(part: Part, brought: uint256, price: uint256) -> (uint256, uint256)
         success, spent = trades._sell_to_repay(collateral_out, sale, owed + dust)
         if not success:
             errors._slippage()
-        in_hand = collateral_out - spent
+        in_hand += collateral_out - spent
         spent = wad_math._mul_div_up(spent, owed - paid, sale)
-        if spent > mine:
-            carry_errors._insolvent()
-        mine -= spent
+        mine -= min(mine, spent)
     elif owed > 0:
         pools._pay(owed)
 

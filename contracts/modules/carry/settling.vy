@@ -29,7 +29,11 @@ struct Part:
     shares: uint256
     usdt: uint256  # brought
     min_tokens: uint256
+    apart_at: uint256
 
+
+# seconds after which anybody may finish a redemption with fewer tokens than its least
+GRACE: constant(uint256) = 3600
 
 parts: HashMap[address, Part]
 # of `requests.ordering`, what its order is for
@@ -148,6 +152,7 @@ def _burn(controller: address, shares: uint256):
         shares=shares,
         usdt=wad_math._mul_div_down(request.usdt, shares, request.shares),
         min_tokens=wad_math._mul_div_up(request.min_tokens, shares, request.shares),
+        apart_at=block.timestamp,
     )
     self.parts[controller] = part
     requests.redeems[controller] = requests.RedeemRequest(
@@ -161,9 +166,26 @@ def _burn(controller: address, shares: uint256):
 
 
 @internal
-def _finish(controller: address, is_exact: bool) -> uint256:
+def _bring(controller: address, usdt_amount: uint256):
     """
-    @param is_exact Whether the least tokens are held to here, and not when the order went out.
+    @notice Adds the caller's USDT to what a redemption's debt is paid from, in either half.
+    """
+    if self.parts[controller].shares == 0 and requests.redeems[controller].shares == 0:
+        carry_errors._no_request()
+    brought: uint256 = tokens._pull(frame.USDT, usdt_amount)[0]
+    if self.parts[controller].shares > 0:
+        self.parts[controller].usdt += brought
+    else:
+        requests.redeems[controller].usdt += brought
+    log ICarryVault.UsdtBrought(caller=msg.sender, controller=controller, usdt_amount=brought)
+
+
+@internal
+def _finish(controller: address, is_whole: bool) -> uint256:
+    """
+    @notice A part that has been set apart may not stay so for ever: what it owes is the whole loan's risk. So nobody but its
+            controller has to be content with too few tokens at first, and everybody later.
+    @param is_whole Whether both halves are one call, so that nothing has been set apart if this reverts.
     """
     part: Part = self.parts[controller]
     self.parts[controller] = empty(Part)
@@ -173,7 +195,12 @@ def _finish(controller: address, is_exact: bool) -> uint256:
     tokens._approve(frame.USDT, frame.STRATEGY.address, part.usdt)
     assets, usdt_out, usdt_in = extcall frame.STRATEGY.finish_exit(controller, part.usdt)
     tokens._approve(frame.USDT, frame.STRATEGY.address, 0)
-    if is_exact and assets < part.min_tokens:
+    if is_whole and assets + usdt_out == 0:
+        carry_errors._insolvent()
+    is_his: bool = msg.sender == controller or requests.operators[controller][msg.sender]
+    if assets < part.min_tokens and (
+        is_whole or (not is_his and block.timestamp < part.apart_at + GRACE)
+    ):
         carry_errors._too_few_tokens()
     requests.claims[controller].shares_in += part.shares
     requests.claims[controller].assets_out += assets

@@ -38,6 +38,8 @@ struct Request:
 
 
 last_request: public(uint256)
+# USDT that the last change of size took, fee included; by account
+last_cost: public(HashMap[address, int256])
 _requests: HashMap[uint256, Request]
 _pending: HashMap[address, uint256]
 
@@ -200,6 +202,7 @@ def _execute(id: uint256, asked: Request, prices: trading.Prices) -> String[32]:
         self._pending[asked.account] = 0
     opened.state = books._credit(opened.state, asked.account, fill.credited)
     books._store(opened, asked.account)
+    self.last_cost[asked.account] = fill.cost
     log IPerpVenue.Confirmed(
         account=asked.account,
         id=id,

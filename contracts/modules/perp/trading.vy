@@ -40,6 +40,7 @@ struct Fill:
     price_e36: uint256
     realised: int256
     fee: uint256
+    cost: int256  # notional and fee; negative is what selling brought
     credited: uint256  # taken out of the position; the caller gives it to the account
 
 
@@ -121,6 +122,11 @@ def _trade(before: books.Books, order: Order, prices: Prices) -> (books.Books, F
         fill.reason = self._check_increase(before.state, after, notional, fill.fee, prices.mark)
         if fill.reason != "":
             return after, fill
+    fill.cost = convert(fill.fee, int256)
+    if sells:
+        fill.cost -= convert(notional, int256)
+    else:
+        fill.cost += convert(notional, int256)
     return self._charge_fee(after, fill.fee), fill
 
 

@@ -216,6 +216,27 @@ def test_settle_redeem__a_debt_too_small_to_be_left(plain: Vault, alice: Account
     )
 
 
+@pytest.mark.parametrize("lent", [1.4, 1.6])
+def test_settle_redeem__carrying__dust_that_is_lent_keeps_nobody(
+    plain: Vault, alice: Account, bob: Account, lent: float
+) -> None:
+    """What the forward pool cannot pay of a thousandth he leaves behind; for more he waits."""
+    market, contract = plain.market, plain.contract
+    plain.deposit(alice, plain.tokens(1_000))
+    plain.deposit(bob, plain.tokens(500))
+    market.short(margin=plain.usd(1_000), tokens=plain.tokens(lent))
+    plain.carry()
+    assert plain.holdings().lent == pytest.approx(plain.tokens(lent), rel=1e-3)
+    plain.request_redeem(bob, contract.balanceOf(bob))
+    plain.observe()
+    if lent > 1.5:
+        with reverts("insufficient cash"):
+            contract.settle_redeem(bob)
+    else:
+        assert contract.settle_redeem(bob) > plain.tokens(490)
+        assert plain.holdings().lent == pytest.approx(plain.tokens(lent), rel=1e-3)
+
+
 def test_settle_redeem__too_few_tokens(plain: Vault, alice: Account, bob: Account) -> None:
     carrying(plain, alice, bob)
     shares = plain.contract.balanceOf(bob)
@@ -302,9 +323,12 @@ def test_settle_redeem__no_market_to_sell_on(plain: Vault, alice: Account, bob: 
 # --- a venue that takes its time
 
 
-def ordered(vault: Vault, alice: Account, bob: Account, **asked: int) -> int:
-    """Bob's redemption at a late venue. Returns his shares."""
+def ordered(vault: Vault, alice: Account, bob: Account, *, price: float = 10, **asked: int) -> int:
+    """Bob's redemption at a late venue, once the price has risen. Returns his shares."""
     carrying(vault, alice, bob)
+    if price != 10:
+        vault.set_price(price)
+        vault.rebalance()
     vault.venue.set_late(True)
     shares = int(vault.contract.balanceOf(bob))
     vault.request_redeem(bob, shares, **asked)
@@ -442,20 +466,157 @@ def test_settle_redeem__late__liquidated_between_the_halves__all_parts_alike(
     assert plain.strategy.set_apart() == (0, 0)
 
 
-def test_settle_redeem__late__the_fill_is_his(plain: Vault, alice: Account, bob: Account) -> None:
-    """Filled 0.9 % worse than expected: those who stay have what they had."""
+@pytest.mark.parametrize("percent", [0.9, -0.9, -8])
+def test_settle_redeem__late__the_fill_is_his(
+    plain: Vault, alice: Account, bob: Account, percent: float
+) -> None:
+    """Filled worse or better than expected: those who stay have what they had.
+
+    What has not come out of the position for him he owes less.
+    """
     contract = plain.contract
     ordered(plain, alice, bob)
     supply, shares = contract.totalSupply(), contract.pendingRedeemRequest(0, bob)
     worth = contract.totalAssets()
-    plain.mark(0.9)
+    plain.mark(percent)
     plain.venue.set_stalled(False)
     plain.rebalance()
     assert contract.totalAssets() == pytest.approx(worth * (supply - shares) / supply, rel=1e-7)
     plain.mark(0)
     assets = contract.settle_redeem(bob)
-    loss = plain.tokens(150) * (0.009 + 0.0005)
+    loss = plain.tokens(150) * (percent / 100 + 0.0005)
     assert assets == pytest.approx(worth * shares / supply - loss, rel=5e-4)
+
+
+@pytest.mark.parametrize("usdt", [300, -300])
+@pytest.mark.parametrize("when", ["before the fill", "after it"])
+def test_settle_redeem__late__funding_until_then_is_everybodys(
+    plain: Vault, alice: Account, bob: Account, usdt: int, when: str
+) -> None:
+    """Not his alone, who asked for an order to be out while it accrued."""
+    contract = plain.contract
+    ordered(plain, alice, bob)
+    supply, shares = contract.totalSupply(), contract.pendingRedeemRequest(0, bob)
+    worth = contract.totalAssets()
+    plain.venue.set_stalled(False)
+    if when == "after it":
+        plain.venue.settle(plain.position().pending)
+    plain.venue.pay_funding(plain.strategy, plain.usd(usdt) if usdt > 0 else -plain.usd(-usdt))
+    plain.rebalance()
+    paid = plain.tokens(usdt / 10) if usdt > 0 else -plain.tokens(-usdt / 10)
+    each = (worth + paid) / supply
+    assert contract.totalAssets() == pytest.approx(each * (supply - shares), rel=1e-7)
+    fee = plain.tokens(150) * 0.0005
+    assert contract.settle_redeem(bob) == pytest.approx(each * shares - fee, rel=1e-3)
+
+
+def test_settle_redeem__late__the_rise_after_the_fill_is_his(
+    plain: Vault, alice: Account, bob: Account
+) -> None:
+    """His part is not hedged any more, theirs is."""
+    contract = plain.contract
+    ordered(plain, alice, bob)
+    supply, shares = contract.totalSupply(), contract.pendingRedeemRequest(0, bob)
+    plain.venue.set_stalled(False)
+    pending = plain.position().pending
+    with plain.evm.anchor():
+        plain.venue.set_stalled(True)
+        plain.set_price(11)
+        hedged = contract.totalAssets() * (supply - shares) / supply
+    plain.venue.settle(pending)
+    plain.set_price(11)
+    plain.venue.set_stalled(True)
+    plain.rebalance()
+    assert contract.totalAssets() == pytest.approx(hedged, rel=1e-7)
+
+
+def test_settle_redeem__late__what_others_bring_for_him(
+    plain: Vault, alice: Account, bob: Account
+) -> None:
+    """In either half: his tokens cannot be sold, and need not be."""
+    contract, market = plain.contract, plain.market
+    shares = ordered(plain, alice, bob, price=12, usdt=plain.usd(100))
+    friend = plain.give("friend", usdt=plain.usd(1_000))
+    contract.bring_usdt(bob, plain.usd(1), sender=friend)
+    plain.venue.set_stalled(False)
+    plain.rebalance()
+    market.factory.allow_swapper(market.swapper, False, sender=plain.owner)
+    with reverts("slippage"):
+        contract.settle_redeem(bob)
+    before = Balances([market.usdt], friend, contract)
+    contract.bring_usdt(bob, plain.usd(900), sender=friend)
+    (event,) = plain.evm.last.events("UsdtBrought", contract)
+    assert event.args.as_dict() == {
+        "caller": friend.address,
+        "controller": bob.address,
+        "usdt_amount": plain.usd(900),
+    }
+    assert before.changes(friend) == (-plain.usd(900),)
+    assert before.changes(contract) == (plain.usd(900),)
+    held = plain.strategy.set_apart()[0]
+    assert contract.settle_redeem(bob) == held
+    (event,) = plain.evm.last.events("RedeemSettled", contract)
+    assert event.args.shares == shares
+    assert contract.claimable_usdt(bob) == plain.usd(1_001) - event.args.usdt_in > 0
+    assert plain.strategy.set_apart() == (0, 0)
+
+
+def test_bring_usdt__nothing_asked(plain: Vault, alice: Account) -> None:
+    plain.deposit(alice, plain.tokens(1))
+    with reverts("no request"):
+        plain.contract.bring_usdt(alice, 1)
+
+
+def test_settle_redeem__late__a_part_that_owes_more_than_it_has(
+    plain: Vault, alice: Account, bob: Account
+) -> None:
+    """Nobody finished it in a crash: it gets nothing, and what it lacks is the others' loss."""
+    contract = plain.contract
+    ordered(plain, alice, bob, price=12)
+    plain.venue.set_stalled(False)
+    plain.venue.set_late(False)
+    before = Balances([plain.market.usdt], plain.strategy)
+    plain.rebalance()
+    collateral, debt_shares = plain.strategy.set_apart()
+    owed = plain.market.reverse.debt_of(plain.strategy) * debt_shares
+    owed //= plain.market.reverse.position(plain.strategy)[1]
+    # less what has come out of the position for him
+    owed -= before.changes(plain.strategy)[0]
+    for price in (8, 5, 3, 2, 1, "0.4"):
+        plain.set_price(price)
+        plain.rebalance()
+    assert plain.value(collateral) < owed
+    worth, held = contract.totalAssets(), plain.holdings()
+    assert contract.settle_redeem(bob) == 0
+    lost = owed / 0.4 * 10**12 - collateral
+    assert contract.totalAssets() == pytest.approx(worth - lost, rel=5e-3)
+    assert plain.holdings().debt == pytest.approx(held.debt, abs=2)
+    assert plain.strategy.set_apart() == (0, 0)
+    assert contract.maxWithdraw(bob) == contract.claimable_usdt(bob) == 0
+
+
+def test_settle_redeem__late__the_least_tokens_once_it_is_set_apart(
+    plain: Vault, alice: Account, bob: Account
+) -> None:
+    """For an hour nobody but he, or whom he trusts, may take fewer for him."""
+    contract = plain.contract
+    anybody, trusted = plain.evm.account("anybody"), plain.evm.account("trusted")
+    least = plain.tokens(472)
+    ordered(plain, alice, bob, price=12, min_tokens=least)
+    contract.setOperator(trusted, True, sender=bob)
+    plain.venue.set_stalled(False)
+    plain.rebalance()
+    plain.set_price(8)
+    with reverts("too few tokens"):
+        contract.settle_redeem(bob, sender=anybody)
+    for who in (bob, trusted):
+        with plain.evm.anchor():
+            assert 0 < contract.settle_redeem(bob, sender=who) < least
+    plain.wait(3_000)
+    with reverts("too few tokens"):
+        contract.settle_redeem(bob, sender=anybody)
+    plain.wait(600)
+    assert 0 < contract.settle_redeem(bob, sender=anybody) < least
 
 
 def test_settle_redeem__late__too_few_tokens_to_expect(
