@@ -23,6 +23,7 @@ from interfaces import IForwardPool
 from interfaces import IPool
 from contracts.modules import accounts
 from contracts.modules import controls
+from contracts.modules import hooks
 from contracts.modules import ledger
 from contracts.modules import market
 from contracts.modules import packing
@@ -44,15 +45,20 @@ implements: IForwardPool
 initializes: market
 initializes: ledger[market := market]
 initializes: accounts
+initializes: hooks[accounts := accounts, market := market]
 initializes: supply[accounts := accounts, ledger := ledger, market := market]
 initializes: signatures
-initializes: share_token[accounts := accounts, ledger := ledger, market := market, supply := supply]
+initializes: share_token[
+    accounts := accounts, hooks := hooks, ledger := ledger, market := market, supply := supply
+]
 initializes: permits[market := market, share_token := share_token, signatures := signatures]
 initializes: vault[
     accounts := accounts, market := market, share_token := share_token, supply := supply
 ]
 initializes: controls[accounts := accounts, market := market, supply := supply, vault := vault]
-initializes: shorts[accounts := accounts, ledger := ledger, market := market, supply := supply]
+initializes: shorts[
+    accounts := accounts, hooks := hooks, ledger := ledger, market := market, supply := supply
+]
 initializes: trades[market := market]
 initializes: shorting[
     accounts := accounts, ledger := ledger, market := market, shorts := shorts, trades := trades

@@ -105,6 +105,7 @@ def create_market(parameters: IPoolFactory.MarketParameters) -> (address, addres
     """
     ownable._check_owner()
     market_rules._check(parameters)
+    self._check_hook(parameters.standard_hook)
     reverse_pool: address = empty(address)
     forward_pool: address = empty(address)
     reverse_pool, forward_pool = self._predict(parameters)
@@ -225,10 +226,12 @@ def set_hook(pool: address, hook: address):
     @param hook From the list of allowed hooks; the zero address for none.
     """
     self._check_owner_of(pool)
-    assert hook == empty(address) or self.is_hook[hook], errors.UNKNOWN_HOOK
-    flags: uint256 = self._flags(pool) & ~packing.HOOK_FLAG
+    self._check_hook(hook)
+    flags: uint256 = self._flags(pool) & ~(packing.HOOK_FLAG | packing.STANDARD_HOOK_FLAG)
     if hook != empty(address):
         flags |= packing.HOOK_FLAG
+        if hook == (staticcall IPool(pool).config()).standard_hook:
+            flags |= packing.STANDARD_HOOK_FLAG
     extcall IPool(pool).set_controls(flags, hook)
     log IPoolFactory.HookSet(pool=pool, hook=hook)
 
@@ -338,6 +341,12 @@ def _check_owner_of(pool: address):
 
 @internal
 @view
+def _check_hook(hook: address):
+    assert hook == empty(address) or self.is_hook[hook], errors.UNKNOWN_HOOK
+
+
+@internal
+@view
 def _flags(pool: address) -> uint256:
     return (staticcall IPool(pool).state()).flags
 
@@ -359,6 +368,7 @@ def _config(
         funding_oracle=parameters.funding_oracle,
         price_oracle=parameters.price_oracle,
         operators=OPERATORS,
+        standard_hook=parameters.standard_hook,
         share_decimals=decimals + offset,
         virtual_shares=10**offset,
         leg=leg,

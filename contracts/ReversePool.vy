@@ -21,6 +21,7 @@ from interfaces import IPool
 from interfaces import IReversePool
 from contracts.modules import accounts
 from contracts.modules import controls
+from contracts.modules import hooks
 from contracts.modules import ledger
 from contracts.modules import market
 from contracts.modules import packing
@@ -42,15 +43,18 @@ implements: IReversePool
 initializes: market
 initializes: ledger[market := market]
 initializes: accounts
+initializes: hooks[accounts := accounts, market := market]
 initializes: supply[accounts := accounts, ledger := ledger, market := market]
 initializes: signatures
-initializes: share_token[accounts := accounts, ledger := ledger, market := market, supply := supply]
+initializes: share_token[
+    accounts := accounts, hooks := hooks, ledger := ledger, market := market, supply := supply
+]
 initializes: permits[market := market, share_token := share_token, signatures := signatures]
 initializes: vault[
     accounts := accounts, market := market, share_token := share_token, supply := supply
 ]
 initializes: controls[accounts := accounts, market := market, supply := supply, vault := vault]
-initializes: loans[accounts := accounts, ledger := ledger, market := market]
+initializes: loans[accounts := accounts, hooks := hooks, ledger := ledger, market := market]
 initializes: borrowing[ledger := ledger, market := market, loans := loans]
 initializes: liquidating[ledger := ledger, market := market, supply := supply, loans := loans]
 initializes: flash_loans[ledger := ledger, market := market]

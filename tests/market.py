@@ -6,6 +6,7 @@ directly; everything else is the product on real Uniswap v3 bytecode.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -23,7 +24,7 @@ NO_CAP = 2**128 - 1
 NO_BLOCK_CAP = 2**112 - 1
 ZERO_ADDRESS = "0x" + 40 * "0"
 
-PAUSED, HOOK, CAPPED = 1, 2, 4
+PAUSED, HOOK, CAPPED, STANDARD_HOOK = 1, 2, 4, 8
 """Bits of a pool's flags."""
 
 
@@ -79,6 +80,12 @@ class Market:
     uniswap: UniswapV3
     pool: V3Pool
     swapper: Contract
+
+    @property
+    def standard_hook(self) -> str | Contract:
+        """The zero address for none."""
+        hook: str | Contract = self.parameters[5]
+        return hook
 
     # --- amounts
 
@@ -203,12 +210,15 @@ def deploy_market(
     forward_pool: str | Artifact = "ForwardPool",
     fee_permille: int = 100,
     capped: bool = False,
+    make_hook: Callable[[Contract, Contract], Contract] | None = None,
 ) -> Market:
     """A market at `price` USDT a token, uncapped unless `capped`, with a fee on interest.
 
     Both tokens are USDT-like (no return values) unless others are given. Uniswap holds 10 million
     USDT a side over the full range in the 0.05 % pool. A leg may be given whole, or as changes of
-    the defaults. The pools may be given as artifacts: attack tests pass weakened copies.
+    the defaults. The pools may be given as artifacts: attack tests pass weakened copies. The
+    standard hook is what `make_hook` makes of (factory, operators), and none without; it is
+    allowed, and not attached.
     """
     owner, guardian = evm.account("owner"), evm.account("guardian")
     usdt = usdt or evm.deploy("UsdtLike", usdt_decimals)
@@ -240,7 +250,12 @@ def deploy_market(
     factory, operators, reverse_artifact, forward_artifact = deploy_factory(
         evm, reverse_pool=reverse_pool, forward_pool=forward_pool
     )
-    parameters = (base, usdt, "TKN", funding, oracle, chosen[0].as_tuple(), chosen[1].as_tuple())
+    hook: str | Contract = ZERO_ADDRESS
+    if make_hook is not None:
+        hook = make_hook(factory, operators)
+        factory.allow_hook(hook, True, sender=owner)
+    both_legs = (chosen[0].as_tuple(), chosen[1].as_tuple())
+    parameters = (base, usdt, "TKN", funding, oracle, hook, *both_legs)
     reverse_address, forward_address = factory.create_market(parameters, sender=owner)
     factory.set_guardian(guardian, sender=owner)
     factory.allow_swapper(swapper, True, sender=owner)

@@ -191,9 +191,10 @@ class Side:
     def pause(self) -> None:
         self.market.factory.set_paused(self.pool, True, sender=self.market.guardian)
 
-    def attach_hook(self) -> Contract:
-        """A new TestHook, attached."""
-        hook = self.evm.deploy("TestHook")
+    def attach_hook(self, *, standard: bool = False) -> Contract:
+        """A new TestHook, or the market's standard hook, attached."""
+        hook = self.market.standard_hook if standard else self.evm.deploy("TestHook")
+        assert isinstance(hook, Contract), "this market has no standard hook"
         self.market.factory.allow_hook(hook, True, sender=self.market.owner)
         self.market.factory.set_hook(self.pool, hook, sender=self.market.owner)
         return hook
@@ -234,6 +235,7 @@ def market_of_test_oracle(market: Market, **legs: Leg) -> Market:
     parameters = (
         *market.parameters[:4],
         oracle,
+        market.standard_hook,
         reverse_leg.as_tuple(),
         forward_leg.as_tuple(),
     )

@@ -33,11 +33,18 @@ class Rewards:
         artifact: str | Artifact = "RewardStream",
         decimals: int = 18,
         attached: bool = True,
+        standard: bool = True,
     ) -> Rewards:
-        """On a market of its own."""
-        market = deploy_market(evm)
-        stream = evm.deploy(artifact, market.factory, market.operators)
-        market.factory.allow_hook(stream, True, sender=market.owner)
+        """On a market of its own, as its standard hook or any other of the factory's list."""
+
+        def deploy_stream(factory: Contract, operators: Contract) -> Contract:
+            return evm.deploy(artifact, factory, operators)
+
+        market = deploy_market(evm, make_hook=deploy_stream if standard else None)
+        stream = market.standard_hook
+        if not isinstance(stream, Contract):
+            stream = deploy_stream(market.factory, market.operators)
+            market.factory.allow_hook(stream, True, sender=market.owner)
         rewards = cls(market, stream, evm.deploy("UsdtLike", decimals), evm.account("project"))
         if attached:
             rewards.attach()

@@ -16,6 +16,7 @@ HOOK_GAS_NEEDED: constant(uint256) = 110_000
 
 shares_of: HashMap[address, uint256]
 position_word: HashMap[address, uint256]
+# whom changes are told, the zero address for nobody
 hook: address
 
 
@@ -26,14 +27,14 @@ def _debt_shares(account: address) -> uint256:
 
 
 @internal
-def _tell(account: address, side: IHook.Side, shares: uint256):
+def _tell(hook: address, account: address, side: IHook.Side, shares: uint256):
     """
-    @notice Where there is a hook; after the change is stored, and before a token goes out.
+    @notice Where there is a hook, which the caller knows; after the change is stored, and before a token goes out.
     """
     if msg.gas < HOOK_GAS_NEEDED:
         errors._insufficient_gas()
     success: bool = raw_call(
-        self.hook,
+        hook,
         abi_encode(
             account, side, shares, method_id=method_id("on_change(address,uint256,uint256)")
         ),
@@ -41,4 +42,4 @@ def _tell(account: address, side: IHook.Side, shares: uint256):
         revert_on_failure=False,
     )
     if not success:
-        log IPool.HookFailed(hook=self.hook, account=account)
+        log IPool.HookFailed(hook=hook, account=account)

@@ -76,12 +76,6 @@ def _load() -> Totals:
 
 
 @internal
-@view
-def _flags() -> uint256:
-    return packing._clock_flags(self.clock_word)
-
-
-@internal
 def _store(totals: Totals):
     self.assets_word = packing._pack_halves(totals.cash, totals.debt_assets)
     self.clock_word = packing._pack_halves(totals.clock, totals.debt_shares)

@@ -22,6 +22,7 @@ MAX_UINT16: constant(uint256) = 2**16 - 1
 PAUSED_FLAG: constant(uint256) = 1
 HOOK_FLAG: constant(uint256) = 2
 CAPPED_FLAG: constant(uint256) = 4
+STANDARD_HOOK_FLAG: constant(uint256) = 8  # the hook is CONFIG.standard_hook
 SWITCHES: constant(uint256) = 2**8 - 1  # the flags but for the fee
 # the clock of a pool that knows no funding yet, but for the time
 FIRST_CLOCK: constant(uint256) = (CAPPED_FLAG << 112) | (2**47 << 64)

@@ -11,12 +11,14 @@ from ethereum.ercs import IERC20
 from interfaces import IHook
 from contracts.modules import accounts
 from contracts.modules import errors
+from contracts.modules import hooks
 from contracts.modules import ledger
 from contracts.modules import market
 from contracts.modules import packing
 from contracts.modules import supply
 
 uses: accounts
+uses: hooks
 uses: ledger
 uses: market
 uses: supply
@@ -75,7 +77,7 @@ def approve(spender: address, shares: uint256) -> bool:
 @external
 def transfer(receiver: address, shares: uint256) -> bool:
     self._check_receiver(receiver)
-    self._move(ledger._flags(), msg.sender, receiver, shares)
+    self._move(ledger.clock_word, msg.sender, receiver, shares)
     return True
 
 
@@ -83,7 +85,7 @@ def transfer(receiver: address, shares: uint256) -> bool:
 def transferFrom(holder: address, receiver: address, shares: uint256) -> bool:
     self._spend_allowance(holder, shares)
     self._check_receiver(receiver)
-    self._move(ledger._flags(), holder, receiver, shares)
+    self._move(ledger.clock_word, holder, receiver, shares)
     return True
 
 
@@ -116,9 +118,10 @@ def _check_receiver(receiver: address):
 
 
 @internal
-def _move(flags: uint256, holder: address, receiver: address, shares: uint256):
+def _move(clock: uint256, holder: address, receiver: address, shares: uint256):
     """
     @notice From the zero address it is a mint, to it a burn; the ledger's side of those is the caller's.
+    @param clock Or the word that it is in.
     """
     held: uint256 = 0
     received: uint256 = 0
@@ -133,10 +136,10 @@ def _move(flags: uint256, holder: address, receiver: address, shares: uint256):
         # all shares together fit 128 bits
         accounts.shares_of[receiver] = unsafe_add(received, shares)
     log IERC20.Transfer(sender=holder, receiver=receiver, value=shares)
-    if flags & packing.HOOK_FLAG == 0:
+    if packing._clock_flags(clock) & packing.HOOK_FLAG == 0:
         return
     # what is held now, as above
     if holder not in [empty(address), self, receiver]:
-        accounts._tell(holder, IHook.Side.HOLDERS, unsafe_sub(held, shares))
+        hooks._tell(clock, holder, IHook.Side.HOLDERS, unsafe_sub(held, shares))
     if receiver != empty(address):
-        accounts._tell(receiver, IHook.Side.HOLDERS, unsafe_add(received, shares))
+        hooks._tell(clock, receiver, IHook.Side.HOLDERS, unsafe_add(received, shares))

@@ -12,7 +12,6 @@ from contracts.modules import accounts
 from contracts.modules import errors
 from contracts.modules import ledger
 from contracts.modules import market
-from contracts.modules import packing
 from contracts.modules import share_token
 from contracts.modules import supply
 from contracts.modules import tokens
@@ -174,7 +173,7 @@ def _enter(claims: supply.Claims, assets: uint256, shares: uint256, receiver: ad
     supply._check_limits(changed)
     supply._store(changed)
     log IERC4626.Deposit(sender=msg.sender, owner=receiver, assets=assets, shares=shares)
-    share_token._move(packing._clock_flags(claims.totals.clock), empty(address), receiver, shares)
+    share_token._move(claims.totals.clock, empty(address), receiver, shares)
 
 
 @internal
@@ -200,5 +199,5 @@ def _leave(
     log IERC4626.Withdraw(
         sender=msg.sender, receiver=receiver, owner=holder, assets=assets, shares=shares
     )
-    share_token._move(packing._clock_flags(claims.totals.clock), holder, empty(address), shares)
+    share_token._move(claims.totals.clock, holder, empty(address), shares)
     tokens._push(market.CONFIG.asset, receiver, assets)

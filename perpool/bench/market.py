@@ -180,11 +180,13 @@ class Market:
         self.factory = self.chain.deploy("PoolFactory", *blueprints, *hashes, self.operators)
         for swapper in (self.v2, self.v3):
             self.factory.allow_swapper(swapper, True)
+        self.rewards = self.chain.deploy("RewardStream", self.factory, self.operators)
+        self.factory.allow_hook(self.rewards, True)
 
     def create_market(self, oracle: Contract, reverse: Artifact, forward: Artifact) -> Pools:
         """A pair of pools with a fee on interest and no caps."""
         legs = (leg(10 * USDT), leg(TOKEN))
-        parameters = (self.token, self.usdt, "TKN", self.funding, oracle, *legs)
+        parameters = (self.token, self.usdt, "TKN", self.funding, oracle, self.rewards, *legs)
         receipt = self.factory.create_market(parameters)
         self.receipts.setdefault("create_market", receipt)
         created = receipt.events("MarketCreated")[0]

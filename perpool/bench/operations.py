@@ -32,14 +32,14 @@ TWAP_OBSERVATIONS = 60
 """The v3 pool's memory: an hour, where it trades every minute."""
 
 _NO_LEDGER = (
-    "share_token[accounts := accounts, ledger := ledger, ",
-    "share_token[accounts := accounts, ",
+    "share_token[\n    accounts := accounts, hooks := hooks, ledger := ledger, ",
+    "share_token[\n    accounts := accounts, hooks := hooks, ",
 )
 HOOKLESS = {
     # a transfer of shares looks at the flags for the hook alone
     "contracts/modules/share_token.vy": [
-        ("flags & packing.HOOK_FLAG == 0", "True"),
-        ("ledger._flags()", "0"),
+        ("packing._clock_flags(clock) & packing.HOOK_FLAG == 0", "True"),
+        ("ledger.clock_word", "0"),
         ("uses: ledger\n", ""),
     ],
 }
@@ -547,10 +547,9 @@ def _streamed(market: Market, side: int) -> dict[str, int]:
     """With a programme for that side of both pools, which has heard of all from the start."""
     chain, pools = market.chain, (market.pools.reverse, market.pools.forward)
     with chain.anchor():
-        rewards = chain.deploy("RewardStream", market.factory, market.operators)
+        rewards = market.rewards
         project = market.actor("project")
         market.token.approve(rewards, MAX, sender=project)
-        market.factory.allow_hook(rewards, True)
         for pool in pools:
             market.factory.set_hook(pool, rewards)
             added = rewards.add_programme(pool, side, market.token, project)

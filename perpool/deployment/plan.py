@@ -224,6 +224,7 @@ class _Planner:
             symbol,
             Ref("FundingOracle"),
             names.price_oracle,
+            REWARDS,
             _leg(market.reverse, usdt_decimals),
             _leg(market.forward, token_decimals),
         )

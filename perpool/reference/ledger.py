@@ -28,7 +28,7 @@ FUNDING_UNIT = 10**9
 LARGEST_FUNDING = (2**47 - 1) * FUNDING_UNIT
 HEADROOM = 2**120
 """Deposits and borrows stop here, so that interest has room up to 2**128."""
-PAUSED, HOOKED, CAPPED = 1, 2, 4
+PAUSED, HOOKED, CAPPED, STANDARD = 1, 2, 4, 8
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from perpool.reference.ledger import (
     HEADROOM,
     HOOKED,
     PAUSED,
+    STANDARD,
     Ledger,
     State,
     cut_funding,
@@ -227,7 +228,9 @@ class Pool(ABC):
         stop = state.paused if paused is None else paused
         fee = state.fee_permille if fee_permille is None else fee_permille
         self.hook = self.hook if hook is None else hook
-        flags = (state.flags & CAPPED) | PAUSED * stop | HOOKED * (self.hook != NOBODY) | fee << 8
+        flags = (state.flags & CAPPED) | PAUSED * stop | fee << 8
+        if self.hook != NOBODY:
+            flags |= HOOKED | STANDARD * (self.hook == self.world.standard_hook)
         self.state = replace(state, flags=flags)
 
     @entry

@@ -126,6 +126,8 @@ class World:
         """The allowed adapters by name."""
         self.liquidation_swapper = NOBODY
         """What the forward pool buys through by itself."""
+        self.standard_hook = NOBODY
+        """What both pools have in their code."""
         self.failing_hooks: set[str] = set()
         self.events: list[Event] = []
         """What the pools have logged."""

@@ -188,6 +188,7 @@ class Stage:
             "TKN",
             self.averages,
             self.price_oracle,
+            ZERO_ADDRESS,
             *(astuple(each) for each in self.legs),
         )
         made = self.factory.create_market(parameters, sender=owner)

@@ -32,10 +32,7 @@ SUPPLY = "contracts/modules/supply.vy"
 MARKET = "contracts/modules/market.vy"
 VAULT = "contracts/modules/vault.vy"
 
-BURN = (
-    "    share_token._move("
-    "packing._clock_flags(claims.totals.clock), holder, empty(address), shares)\n"
-)
+BURN = "    share_token._move(claims.totals.clock, holder, empty(address), shares)\n"
 
 Edit = tuple[str, str, str]
 """File, text, and what stands there instead."""
@@ -276,10 +273,10 @@ def trade_back(market: Market, trader: Account, token: Contract, amount: int, ve
 def another_market(market: Market, **changes: Any) -> Market:
     """A second pair of pools from the same factory, with `oracle`, `token` or `symbol` changed."""
     oracle = changes.get("oracle", market.oracle)
-    base, usdt, symbol, funding, _, reverse_leg, forward_leg = market.parameters
+    base, usdt, symbol, funding, _, hook, reverse_leg, forward_leg = market.parameters
     # another minimum debt, as the same parameters cannot be deployed twice
     reverse_leg = (*reverse_leg[:14], reverse_leg[14] + 1, *reverse_leg[15:])
-    parameters = (base, usdt, symbol, funding, oracle, reverse_leg, forward_leg)
+    parameters = (base, usdt, symbol, funding, oracle, hook, reverse_leg, forward_leg)
     reverse, forward = market.factory.create_market(parameters, sender=market.owner)
     second = replace(
         market,

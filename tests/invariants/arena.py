@@ -115,6 +115,7 @@ class Arena:
         model.swappers[VENUE] = Venue(price, model.token)
         model.liquidation_swapper = VENUE
         model.hooks = {GOOD_HOOK, FAILING_HOOK}
+        model.standard_hook = GOOD_HOOK
         model.failing_hooks = {FAILING_HOOK}
         for account in (*ACTORS, VENUE):
             address = self.treasury if account == VENUE else self.addresses[account]
@@ -162,8 +163,12 @@ def deploy_arena(
     owner, factory = base.owner, base.factory
     prices = evm.deploy("ScriptedOracle", base.token, base.usdt)
     venue = base.swapper if uniswap else evm.deploy("FairSwapper", base.token)
+    hooks = {name: evm.deploy("TestHook") for name in (GOOD_HOOK, FAILING_HOOK)}
+    hooks[FAILING_HOOK].fail()
+    for hook in hooks.values():
+        factory.allow_hook(hook, True, sender=owner)
     parameters = list(base.parameters)
-    parameters[4] = prices
+    parameters[4:6] = prices, hooks[GOOD_HOOK]
     pools = factory.create_market(tuple(parameters), sender=owner)
     reverse, forward = (
         evm.at(old.artifact, address)
@@ -178,10 +183,6 @@ def deploy_arena(
         factory.set_fee(pool, 100, sender=owner)
     factory.allow_swapper(venue, True, sender=owner)
     factory.set_liquidation_swapper(forward, venue, market.buy_route, sender=owner)
-    hooks = {name: evm.deploy("TestHook") for name in (GOOD_HOOK, FAILING_HOOK)}
-    hooks[FAILING_HOOK].fail()
-    for hook in hooks.values():
-        factory.allow_hook(hook, True, sender=owner)
 
     puppet = evm.deploy("Puppet")
     addresses = {name: evm.account(name).address for name in (*PEOPLE, "owner", "guardian")}

@@ -185,10 +185,11 @@ def _move(holder: address, receiver: address, shares: uint256):
     else:
         self.total -= shares
     log IERC20.Transfer(sender=holder, receiver=receiver, value=shares)
-    if accounts.hook == empty(address):
+    hook: address = accounts.hook
+    if hook == empty(address):
         return
     # what is held now, as above
     if holder not in [empty(address), self, receiver]:
-        accounts._tell(holder, IHook.Side.HOLDERS, unsafe_sub(held, shares))
+        accounts._tell(hook, holder, IHook.Side.HOLDERS, unsafe_sub(held, shares))
     if receiver not in [empty(address), self]:
-        accounts._tell(receiver, IHook.Side.HOLDERS, unsafe_add(received, shares))
+        accounts._tell(hook, receiver, IHook.Side.HOLDERS, unsafe_add(received, shares))

@@ -8,6 +8,7 @@
 """
 from contracts.modules import accounts
 from contracts.modules import errors
+from contracts.modules import hooks
 from contracts.modules import ledger
 from contracts.modules import market
 from contracts.modules import packing
@@ -18,6 +19,7 @@ from interfaces import IHook
 from interfaces import IPriceOracle
 
 uses: accounts
+uses: hooks
 uses: ledger
 uses: market
 uses: supply
@@ -81,7 +83,7 @@ def _settle(
     ledger._store(totals)
     accounts.position_word[account] = packing._pack_short(collateral, opened_block, debt_shares)
     if packing._clock_flags(totals.clock) & packing.HOOK_FLAG != 0:
-        accounts._tell(account, IHook.Side.BORROWERS, debt_shares)
+        hooks._tell(totals.clock, account, IHook.Side.BORROWERS, debt_shares)
 
 
 @internal

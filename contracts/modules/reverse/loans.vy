@@ -7,6 +7,7 @@
 """
 from contracts.modules import accounts
 from contracts.modules import errors
+from contracts.modules import hooks
 from contracts.modules import ledger
 from contracts.modules import market
 from contracts.modules import packing
@@ -18,6 +19,7 @@ from interfaces import IPool
 from interfaces import IPriceOracle
 
 uses: accounts
+uses: hooks
 uses: ledger
 uses: market
 
@@ -85,7 +87,7 @@ def _settle(totals: ledger.Totals, account: address, collateral: uint256, debt_s
     ledger._store(totals)
     self._set_position(account, collateral, debt_shares)
     if packing._clock_flags(totals.clock) & packing.HOOK_FLAG != 0:
-        accounts._tell(account, IHook.Side.BORROWERS, debt_shares)
+        hooks._tell(totals.clock, account, IHook.Side.BORROWERS, debt_shares)
 
 
 @internal

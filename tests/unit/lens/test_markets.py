@@ -36,9 +36,9 @@ def test_markets__pages(evm: Evm, first: int, count: int, expected: list[int]) -
     market = deploy_market(evm)
     lens = evm.deploy("Lens")
     for kink in (80, 90):
-        legs = [list(leg) for leg in market.parameters[5:]]
+        legs = [list(leg) for leg in market.parameters[6:]]
         legs[0][3] = kink * 10**16
-        market.factory.create_market((*market.parameters[:5], *legs), sender=market.owner)
+        market.factory.create_market((*market.parameters[:6], *legs), sender=market.owner)
     views = lens.markets(market.factory, first, count)
     assert [view.market_index for view in views] == expected
     for view in views:

@@ -275,6 +275,8 @@ def test_run__sets_everything_up(
     assert factory.is_swapper(found["UniswapV3Swapper"])
     assert factory.is_hook(found["RewardStream"])
     assert int(reverse.hook(), 16) == int(forward.hook(), 16) == 0
+    for pool in (reverse, forward):
+        assert pool.config().standard_hook == found["RewardStream"].address
     assert evm.code(found["Liquidator"]) == compile_contract("Liquidator").runtime
     assert tuple(factory.market(0)) == (
         found["ADA"].address,
@@ -619,8 +621,8 @@ def test_record__keeps_what_finds_the_contracts_again(
     assert factory["transaction"].startswith("0x")
     market = content["calls"]["ADA: market"]
     # integers that JSON readers would round are text
-    assert market["args"][0][5][4] == str(wad(300))
-    assert Decimal(market["args"][0][5][6]) == 86_400
+    assert market["args"][0][6][4] == str(wad(300))
+    assert Decimal(market["args"][0][6][6]) == 86_400
 
 
 def test_steps__have_names_of_their_own(

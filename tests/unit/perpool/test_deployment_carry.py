@@ -25,7 +25,7 @@ from tests.deployments import (
     faults_of,
     local_example,
 )
-from tests.market import NO_CAP, deploy_market, wad
+from tests.market import NO_CAP, STANDARD_HOOK, deploy_market, wad
 from tests.venues import Parameters as VenueParameters
 
 CARRY = ("CarryStrategy", "CarryLens", "ADA.venue", "ADA.keep", "ADA.neutral")
@@ -257,6 +257,7 @@ def test_run__venue_and_vaults(
     stream = found["RewardStream"].address
     assert factory.is_hook(stream)
     assert (neutral.hook(), found["ADA.reverse"].hook()) == (stream, stream)
+    assert found["ADA.reverse"].state().flags & STANDARD_HOOK
     assert int(keep.hook(), 16) == int(found["ADA.forward"].hook(), 16) == 0
     assert record.contracts["CarryStrategy"]["kind"] == "blueprint"
     assert record.markets["ADA"]["venue"] == venue.address

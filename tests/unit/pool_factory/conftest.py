@@ -1,4 +1,4 @@
-"""A factory with one market, capped at zero, and whoever has a say in it."""
+"""A factory with one market, capped at zero and no hook attached, and who has a say in it."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +15,7 @@ NOT_OWNER = "ownable: caller is not the owner"
 @pytest.fixture(scope="module")
 def market(chain: Evm) -> Iterator[Market]:
     with chain.anchor():
-        yield deploy_market(chain, capped=True)
+        yield deploy_market(chain, capped=True, make_hook=lambda *_: chain.deploy("TestHook"))
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,10 @@ def stranger(market: Market) -> Account:
     return market.evm.account("stranger")
 
 
-FIELDS = ("token", "usdt", "symbol", "funding_oracle", "price_oracle", "reverse", "forward")
+FIELDS = (
+    *("token", "usdt", "symbol", "funding_oracle", "price_oracle", "standard_hook"),
+    *("reverse", "forward"),
+)
 
 
 def parameters_of(market: Market, **changes: Any) -> tuple[Any, ...]:

@@ -3,8 +3,17 @@
 import pytest
 
 from perpool.evm import Account, Contract, reverts
-from tests.market import CAPPED, HOOK, MAX, NO_CAP, PAUSED, ZERO_ADDRESS, Market
-from tests.pools import expect_event
+from tests.market import (
+    CAPPED,
+    HOOK,
+    MAX,
+    NO_CAP,
+    PAUSED,
+    STANDARD_HOOK,
+    ZERO_ADDRESS,
+    Market,
+)
+from tests.pools import address_of, expect_event
 from tests.unit.pool_factory.conftest import NOT_OWNER
 
 
@@ -103,11 +112,44 @@ def test_set_hook__keeps_pause_and_fee(
 ) -> None:
     factory.set_paused(pool, True, sender=market.guardian)
     factory.allow_hook(stranger, True, sender=market.owner)
-    for hook, flags in ((stranger.address, PAUSED | HOOK), (ZERO_ADDRESS, PAUSED)):
+    for hook, flags in (
+        (stranger.address, PAUSED | HOOK),
+        (address_of(market.standard_hook), PAUSED | HOOK | STANDARD_HOOK),
+        (stranger.address, PAUSED | HOOK),
+        (ZERO_ADDRESS, PAUSED),
+        (address_of(market.standard_hook), PAUSED | HOOK | STANDARD_HOOK),
+        (ZERO_ADDRESS, PAUSED),
+    ):
         receipt = factory.set_hook.transact(pool, hook, sender=market.owner)
         expect_event(receipt, "HookSet", factory, pool=pool, hook=hook)
         assert pool.hook() == hook
         assert pool.state().flags == flags | CAPPED | 100 << 8
+
+
+def test_set_hook__standard_one_is_to_be_allowed_too(
+    market: Market, factory: Contract, pool: Contract
+) -> None:
+    factory.allow_hook(market.standard_hook, False, sender=market.owner)
+    with reverts("unknown hook"):
+        factory.set_hook(pool, market.standard_hook, sender=market.owner)
+
+
+def test_controls__keep_the_standard_hook(
+    market: Market, factory: Contract, pool: Contract
+) -> None:
+    """The flag that says so is neither the caps' nor the fee's nor the pause's to change."""
+    hook = address_of(market.standard_hook)
+    factory.set_hook(pool, hook, sender=market.owner)
+    factory.set_caps(pool, NO_CAP, NO_CAP, NO_CAP, sender=market.owner)
+    assert pool.state().flags == HOOK | STANDARD_HOOK | 100 << 8
+    factory.set_caps(pool, 1, 1, 1, sender=market.owner)
+    factory.set_fee(pool, 250, sender=market.owner)
+    assert pool.state().flags == HOOK | STANDARD_HOOK | CAPPED | 250 << 8
+    factory.set_paused(pool, True, sender=market.guardian)
+    assert pool.state().flags == HOOK | STANDARD_HOOK | CAPPED | PAUSED | 250 << 8
+    factory.set_paused(pool, False, sender=market.owner)
+    assert pool.state().flags == HOOK | STANDARD_HOOK | CAPPED | 250 << 8
+    assert pool.hook() == hook
 
 
 def test_controls__keep_the_caps_off(

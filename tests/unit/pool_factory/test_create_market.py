@@ -25,7 +25,7 @@ from tests.unit.pool_factory.conftest import FIELDS, NOT_OWNER, parameters_of, w
 
 LEGS = ("reverse", "forward")
 LEG_TYPE = f"({','.join(['uint256'] * 16)})"
-MARKET_TYPE = f"(address,address,string,address,address,{LEG_TYPE},{LEG_TYPE})"
+MARKET_TYPE = f"(address,address,string,address,address,address,{LEG_TYPE},{LEG_TYPE})"
 
 
 def encoded(parameters: tuple[Any, ...]) -> bytes:
@@ -164,8 +164,33 @@ def test_create_market__at_the_bounds(
         forward=replace(market.forward_leg, **changes),
     )
     reverse, forward = factory.create_market(parameters, sender=market.owner)
-    for address, leg in ((reverse, parameters[5]), (forward, parameters[6])):
+    for address, leg in ((reverse, parameters[6]), (forward, parameters[7])):
         assert tuple(market.evm.at("ReversePool", address).config().leg) == leg
+
+
+# --- the standard hook
+
+
+def test_create_market__hook_not_allowed(
+    market: Market, factory: Contract, stranger: Account
+) -> None:
+    parameters = parameters_of(market, standard_hook=stranger)
+    with reverts("unknown hook"):
+        factory.create_market(parameters, sender=market.owner)
+    factory.allow_hook(stranger, True, sender=market.owner)
+    factory.allow_hook(stranger, False, sender=market.owner)
+    with reverts("unknown hook"):
+        factory.create_market(parameters, sender=market.owner)
+
+
+def test_create_market__without_a_hook(market: Market, factory: Contract) -> None:
+    parameters = parameters_of(market, standard_hook=ZERO_ADDRESS)
+    for address in factory.create_market(parameters, sender=market.owner):
+        pool = market.evm.at("ReversePool", address)
+        assert pool.config().standard_hook == ZERO_ADDRESS
+        # none is none, not the standard one
+        factory.set_hook(pool, ZERO_ADDRESS, sender=market.owner)
+        assert pool.state().flags == CAPPED
 
 
 # --- addresses
@@ -188,7 +213,9 @@ def test_create_market__blueprint_of_another_hash(market: Market, evm: Evm, wron
         sender=market.owner,
     )
     with reverts("blueprint hash mismatch"):
-        factory.create_market(market.parameters, sender=market.owner)
+        factory.create_market(
+            parameters_of(market, standard_hook=ZERO_ADDRESS), sender=market.owner
+        )
 
 
 def test_predict_market__by_create2(market: Market, factory: Contract) -> None:
@@ -259,7 +286,7 @@ def test_create_market__deploys_and_registers(market: Market, factory: Contract)
         (market.evm.at("ReversePool", predicted[0]), market.evm.at("ForwardPool", predicted[1])),
         ((market.usdt, market.token), (market.token, market.usdt)),
         ("ppUSDT-SIXTEEN LETTERS!", "ppSIXTEEN LETTERS!"),
-        (parameters[5], parameters[6]),
+        (parameters[6], parameters[7]),
         (12, 24),
         strict=True,
     )
@@ -272,6 +299,7 @@ def test_create_market__deploys_and_registers(market: Market, factory: Contract)
             market.funding.address,
             market.oracle.address,
             market.operators.address,
+            address_of(market.standard_hook),
             share_decimals,
             virtual_shares_of(asset.decimals()),
             leg,

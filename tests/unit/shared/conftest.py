@@ -14,9 +14,10 @@ SIDES = ("reverse", "forward")
 
 @pytest.fixture(scope="module", params=SIDES)
 def side(request: pytest.FixtureRequest, chain: Evm) -> Iterator[Side]:
-    """A pool of an 18-decimal token and 6-decimal USDT, a fee of 10 %, no caps."""
+    """A pool of an 18-decimal token and 6-decimal USDT, a fee of 10 %, no caps, no hook yet."""
     with chain.anchor():
-        yield Side.of(deploy_market(chain), request.param)
+        market = deploy_market(chain, make_hook=lambda *_: chain.deploy("TestHook"))
+        yield Side.of(market, request.param)
 
 
 @pytest.fixture(autouse=True)

@@ -25,9 +25,12 @@ def borrower(side: Side, lender: Account) -> Account:
     return side.owe(400)
 
 
-@pytest.fixture
-def hook(side: Side, lender: Account, borrower: Account) -> Contract:
-    return side.attach_hook()
+@pytest.fixture(params=["standard", "another"])
+def hook(
+    request: pytest.FixtureRequest, side: Side, lender: Account, borrower: Account
+) -> Contract:
+    """The market's own, or one whose address the pool looks up."""
+    return side.attach_hook(standard=request.param == "standard")
 
 
 def told(receipt: Receipt, hook: Contract) -> list[tuple[Any, ...]]:
@@ -167,6 +170,24 @@ def test_hook__none_attached(side: Side, lender: Account) -> None:
     assert side.pool.hook() == ZERO_ADDRESS
 
 
+def test_hook__one_after_the_other(side: Side, lender: Account) -> None:
+    """Whichever is attached hears, and nobody else."""
+    standard = side.attach_hook(standard=True)
+    other = side.evm.deploy("TestHook")
+    factory, owner = side.market.factory, side.market.owner
+    factory.allow_hook(other, True, sender=owner)
+    for attached, hearers in (
+        (other, [other.address]),
+        (standard, [standard.address]),
+        (ZERO_ADDRESS, []),
+        (standard, [standard.address]),
+        (other, [other.address]),
+    ):
+        factory.set_hook(side.pool, attached, sender=owner)
+        receipt = LENDERS["deposit"](side)
+        assert [each.address for each in receipt.logs if each.name == "Told"] == hearers
+
+
 # --- without power
 
 EVERYTHING = LENDERS | BORROWERS
@@ -265,6 +286,23 @@ def test_hook__that_returns_megabytes(side: Side, hook: Contract) -> None:
 
 
 # --- gas
+
+
+@pytest.mark.parametrize("change", [LENDERS["deposit"], repay], ids=["deposit", "repay"])
+def test_hook__standard_one_is_not_looked_up(
+    side: Side, lender: Account, borrower: Account, change: Change
+) -> None:
+    """Which would be a cold word: 2,100 gas, and what it takes to come to it."""
+    side.give("payer", 50)
+    spent = []
+    for standard in (True, False):
+        with side.evm.anchor():
+            hook = side.attach_hook(standard=standard)
+            side.evm.warp(DAY)
+            receipt = change(side)
+            (event,) = receipt.events("Told", hook)
+            spent.append(receipt.gas_used + event.gas)
+    assert 2_100 <= spent[1] - spent[0] <= 2_120
 
 
 @pytest.mark.parametrize("change", [LENDERS["deposit"], repay], ids=["deposit", "repay"])

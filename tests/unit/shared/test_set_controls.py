@@ -3,7 +3,7 @@
 import pytest
 
 from perpool.evm import reverts
-from tests.market import CAPPED, HOOK, PAUSED, WAD, ZERO_ADDRESS
+from tests.market import CAPPED, HOOK, PAUSED, STANDARD_HOOK, WAD, ZERO_ADDRESS
 from tests.pools import DAY, Price, Side, base_rate_of, expect_event, interest_of
 
 
@@ -15,16 +15,16 @@ def test_set_controls__not_the_factory(side: Side) -> None:
 
 @pytest.mark.parametrize("paused", [False, True])
 @pytest.mark.parametrize("fee_permille", [0, 1, 250, 255])
-@pytest.mark.parametrize("hooked", [False, True])
+@pytest.mark.parametrize("hooked", [0, HOOK, HOOK | STANDARD_HOOK])
 @pytest.mark.parametrize("capped", [False, True])
 def test_set_controls__sets_all_flags_and_nothing_else(
-    side: Side, paused: bool, fee_permille: int, hooked: bool, capped: bool
+    side: Side, paused: bool, fee_permille: int, hooked: int, capped: bool
 ) -> None:
     hook = side.evm.account("hook").address if hooked else ZERO_ADDRESS
     side.fund(7)
     side.set_caps(**({} if capped else {"supply": 5}))
     before = side.pool.state()
-    flags = PAUSED * paused | HOOK * hooked | CAPPED * capped | fee_permille << 8
+    flags = PAUSED * paused | hooked | CAPPED * capped | fee_permille << 8
 
     side.pool.set_controls(flags, hook, sender=side.market.factory)
 
