@@ -8,8 +8,9 @@
 @notice In CARRY the vault's tokens are collateral in the reverse pool, and USDT borrowed on them is the margin of a short at a
         perp venue; in LEND they are lent in the forward pool. Profit moves between loan and short, so that neither is liquidated.
 @dev ASSUMPTIONS. As the pools': neither token rebases, the price oracle reverts rather than lie. The venue keeps to
-     `IPerpVenue`; it may refuse, stall and fail, but what it says of a position is believed, and all that is there is at risk to
-     it. All values are at the oracle's price; the venue's own mark only tells what an order will be filled at.
+     `IPerpVenue`; it may refuse, stall and fail, but what it says of a position, and of what its last order cost, is believed: the
+     second tells a redeemer's part from the rest. All that is there is at risk to it. All values are at the oracle's price; the
+     venue's own mark only tells what an order will be filled at.
 @dev LIVENESS. While an order is pending nothing else is done; it fails by itself when its time is up. With debt left behind a
      redemption needs the reverse pool's leave to take collateral out, which its guardian can pause.
 @dev ROLES. The vault that made it, for everything; who may tell the vault what is said there.

@@ -176,6 +176,8 @@ def stream(id: uint256, amount: uint256, duration: uint256) -> uint256:
 @external
 def stop(id: uint256, receiver: address) -> uint256:
     """
+    @notice By the project: ends the streaming now. What accounts have earned stays theirs.
+    @param receiver Of what was still to be streamed.
     @return Token units, rounded down; what is below one stays.
     """
     self._check_project(id)

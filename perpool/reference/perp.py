@@ -379,7 +379,10 @@ class PerpVenue:
         return self.memory.statuses.get(number, Status(0))
 
     def last_cost(self, account: str) -> int:
-        """USDT that the account's last change of size took, fee included."""
+        """USDT that the account's last confirmed request took for its change of size, fee included.
+
+        A short's is rounded up; 0 where it changed none.
+        """
         return self.memory.last_costs.get(account, 0)
 
     def funding_rate(self) -> int:

@@ -100,16 +100,8 @@ class Survival:
     """(start, how it ended)"""
     end: int
 
-    def share_dead(self, days: int) -> float | None:
-        """Of those whose first so many days are in the history; None where there are none."""
-        watched = [(s, d) for s, d in self.deaths if s + days * DAY <= self.end]
-        if not watched:
-            return None
-        dead = sum(d is not None and d.time <= s + days * DAY for s, d in watched)
-        return dead / len(watched)
-
     def dead(self, days: int) -> tuple[int, int]:
-        """(dead, watched) within so many days."""
+        """(dead, watched) within so many days, of those whose first so many are in the history."""
         watched = [(s, d) for s, d in self.deaths if s + days * DAY <= self.end]
         return sum(d is not None and d.time <= s + days * DAY for s, d in watched), len(watched)
 

@@ -1,6 +1,6 @@
 """A market on the in-process EVM and its reference model, which are told everything together.
 
-    stage = Stage(price_e36, start, terms)
+    stage = Stage(moment, conditions)
     stage.look(moment)       # the model's time and prices
     stage.move()             # and the chain's
     stage.do("reverse", "deposit", "usdt lenders", 10**12, "usdt lenders")

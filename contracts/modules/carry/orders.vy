@@ -4,7 +4,8 @@
 @title A carry vault's orders at its venue
 @license AGPL-3.0-only
 @notice One at a time. While one is pending nothing else is ordered; what comes of it is seen by the next call.
-@dev Whatever the venue does not do leaves the vault as it was: its word counts only for what is there, never for what moved.
+@dev Whatever the venue does not do leaves the vault as it was. What it pays or takes is measured here, so its word counts for
+     what is there, and for one thing that moved: `last_cost`, which tells what a redeemer's order cost from what the rest has.
 """
 from interfaces import ICarryStrategy
 from interfaces import IPerpVenue

@@ -38,7 +38,8 @@ struct Request:
 
 
 last_request: public(uint256)
-# USDT that the last change of size took, fee included; by account
+# USDT that the last confirmed request took for its change of size, fee included, a short's rounded up; 0 where it changed none; by
+# account
 last_cost: public(HashMap[address, int256])
 _requests: HashMap[uint256, Request]
 _pending: HashMap[address, uint256]
