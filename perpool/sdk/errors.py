@@ -88,22 +88,26 @@ REMEDIES = {
     "deadline passed": "Send it again with a later deadline.",
     "insufficient gas": "Send it with more gas: the pool's hook needs its share.",
     # carry vaults
-    "no request": "Nothing was asked for, or all of it is settled: see the account's position.",
+    "no request": (
+        "Nothing was asked for, or all of it is settled: see the account's position. What "
+        "was filled at the venue cannot be cancelled any more: settle it."
+    ),
     "too soon": (
         "A request is settled at a price that is observed after it: wait for the next report. One "
         "that is not settled may be cancelled after a day."
     ),
     "order pending": (
-        "The vault waits for its venue: call `rebalance` or settle again once the order is filled, "
-        "or has failed."
+        "The redemption's order is at the venue: wait for it, half an hour at most. Where it is "
+        "filled, settle the redemption; where it fails, cancel then."
     ),
     "order refused": (
         "The venue did not take the order: it has no room, or fills at a worse price than the "
         "vault's slippage allows. Wait, or ask for less."
     ),
     "too few tokens": (
-        "The shares bring less than the least that was asked for: wait for a better price, or "
-        "cancel after a day and ask anew."
+        "The shares bring less than the least that was asked for: bring USDT, wait for a better "
+        "price, or cancel after a day and ask anew. What is set apart cannot be cancelled: its "
+        "controller may settle for less at once, anybody an hour after."
     ),
     "insolvent": "The vault owes all that it has: nothing can be deposited or taken from it.",
     "not claimable": "Nothing is settled that could be claimed: settle first, or wait for it.",

@@ -83,7 +83,11 @@ class Standing:
     net_carry: Decimal
     """A year, of what it would earn carrying."""
     is_due: bool
-    """Whether `rebalance` would do something, and be tipped for it."""
+    """Whether something is due.
+
+    Whoever does it next is tipped, by `rebalance` or by a settlement, which does it first; it may
+    turn out that nothing of it is possible now.
+    """
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class VaultStatus:
     """USDT that an order or a swap of one call may be worth."""
     total_shares: Decimal
     tip: Decimal
-    """Shares for the next call of `rebalance` that is due."""
+    """Shares for the next call that does what is due: `rebalance`, or a settlement."""
     is_order_pending: bool
     """At the venue; nothing else is done meanwhile."""
     standing: Standing | None
@@ -302,7 +306,8 @@ class CarryVault:
 
         The shares' part of the debt is paid from `usdt_amount`, of which what is not needed comes
         back with the claim, and else from their tokens. `min_tokens` is what they have to bring, or
-        the request waits.
+        the request waits. At a venue that takes its time it has to be expected when the order goes
+        out; once that is filled it binds others alone, and for an hour.
         """
         if shares is None:
             units = self.contract.balanceOf(account)
@@ -318,7 +323,8 @@ class CarryVault:
     def bring_usdt(self, controller: Any, usdt_amount: Amount, *, account: Any) -> Action:
         """Add the account's USDT to what the debt of a requested redemption is paid from.
 
-        What is not needed comes back with the controller's claim.
+        Until it is paid out, also where it is set apart. What is not needed comes back with the
+        controller's claim.
         """
         brought = self.context.usdt.units(usdt_amount)
         data = self.contract.bring_usdt.encode(controller, brought)
@@ -340,7 +346,10 @@ class CarryVault:
         return self._action("cancel the deposit", account, data)
 
     def cancel_redeem(self, *, account: Any) -> Action:
-        """Take back shares that have waited for a day, and the USDT brought."""
+        """Take back shares that have waited for a day, and the USDT brought.
+
+        Not while their order is at the venue, nor once they are set apart.
+        """
         data = self.contract.cancel_redeem.encode(account, account)
         return self._action("cancel the redemption", account, data)
 
@@ -354,13 +363,15 @@ class CarryVault:
     def settle_redeem(self, controller: Any, *, account: Any) -> Action:
         """Turn somebody's redemption into tokens that he can claim.
 
-        Where the venue takes its time the first call orders, and a later one pays out.
+        Where the venue takes its time the first call orders, and a later one pays out; others than
+        the controller and his operators do not pay out in the call that takes the fill in, where he
+        has named a least.
         """
         data = self.contract.settle_redeem.encode(controller)
         return self._action(f"settle the redemption of {controller}", account, data)
 
     def rebalance(self, *, account: Any) -> Action:
-        """Take the next steps towards what the mode wants. Tipped where it was due."""
+        """Take the next steps towards what the mode wants. Tipped where something moved."""
         return self._action("rebalance", account, self.contract.rebalance.encode())
 
     # -- internals --
