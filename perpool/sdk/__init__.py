@@ -15,6 +15,7 @@ Errors say what to do.
 
 from perpool.sdk.actions import Action, Step
 from perpool.sdk.client import Market, Markets, Perpool
+from perpool.sdk.context import Token
 from perpool.sdk.errors import (
     ActionError,
     AmountError,
@@ -32,7 +33,7 @@ from perpool.sdk.model import (
     ShortQuote,
 )
 from perpool.sdk.perp import PerpVenue, VenuePosition, VenueStatus
-from perpool.sdk.pools import ForwardPool, Pool, ReversePool, Token
+from perpool.sdk.pools import ForwardPool, Pool, ReversePool
 from perpool.sdk.rewards import Programme, Reward, Rewards
 from perpool.sdk.vaults import CarryVault, Holdings, Standing, VaultPosition, VaultStatus
 

@@ -14,10 +14,11 @@ from perpool.build import repository_root
 from perpool.chain import Chain, ChainError, Contract
 from perpool.deployment.record import Record, RecordError
 from perpool.evm.codec import canonical, checksum
+from perpool.sdk.context import MarketContext, Token
 from perpool.sdk.errors import PerpoolError, UnknownMarketError, UnknownVaultError
 from perpool.sdk.model import BorrowQuote, Position, ShortQuote
 from perpool.sdk.perp import PerpVenue
-from perpool.sdk.pools import ForwardPool, MarketContext, ReversePool, Token
+from perpool.sdk.pools import ForwardPool, ReversePool
 from perpool.sdk.rewards import Rewards
 from perpool.sdk.units import Amount
 from perpool.sdk.vaults import CarryVault, VaultPosition

@@ -7,14 +7,13 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from perpool.abi import load_abi
-from perpool.chain import Contract
 from perpool.evm import Reverted
 from perpool.evm.codec import canonical, checksum
-from perpool.sdk.actions import Action, Spending
+from perpool.sdk.actions import Action
+from perpool.sdk.context import MarketContext, MarketContract
 from perpool.sdk.errors import ActionError
-from perpool.sdk.pools import DEFAULT_DEADLINE, DEFAULT_SLIPPAGE, MarketContext
-from perpool.sdk.units import Amount, from_price, from_wad, ratio
+from perpool.sdk.pools import DEFAULT_DEADLINE, DEFAULT_SLIPPAGE
+from perpool.sdk.units import Amount, from_wad, ratio
 
 
 @dataclass(frozen=True)
@@ -60,13 +59,11 @@ class VenuePosition:
         return not (self.size or self.margin or self.pending or self.credit)
 
 
-class PerpVenue:
-    """An IPerpVenue; liquidity is for one of ours. Amounts are Decimal or text."""
+class PerpVenue(MarketContract):
+    """An IPerpVenue; liquidity is for one of ours."""
 
     def __init__(self, context: MarketContext, address: str) -> None:
-        self.context = context
-        self.address = checksum(canonical(address))
-        self.contract: Contract = context.chain.contract(load_abi("PerpVenue"), self.address)
+        super().__init__(context, "venue", address, "PerpVenue")
 
     # -- reading --
 
@@ -132,7 +129,9 @@ class PerpVenue:
         limit = int(self._mark(text) * (1 - slippage))
         posted = self.context.usdt.units(margin)
         order = (-size, posted, limit, self._deadline(deadline))
-        return self._action(text, account, self.contract.request.encode(*order), posted)
+        return self._action(
+            text, account, self.contract.request.encode(*order), (self.context.usdt, posted)
+        )
 
     def close_short(
         self,
@@ -156,7 +155,9 @@ class PerpVenue:
         """Add USDT to a position."""
         text, posted = f"add {usdt_amount} USDT of margin", self.context.usdt.units(usdt_amount)
         order = (0, posted, 0, self._deadline(deadline))
-        return self._action(text, account, self.contract.request.encode(*order), posted)
+        return self._action(
+            text, account, self.contract.request.encode(*order), (self.context.usdt, posted)
+        )
 
     def withdraw(self, *, account: Any) -> Action:
         """Take all credit out."""
@@ -173,7 +174,9 @@ class PerpVenue:
         """Stand against every trade, for a part of fees and of what traders lose."""
         units = self.context.usdt.units(usdt_amount)
         data = self.contract.add_liquidity.encode(units, account)
-        return self._action(f"add {usdt_amount} USDT of liquidity", account, data, units)
+        return self._action(
+            f"add {usdt_amount} USDT of liquidity", account, data, (self.context.usdt, units)
+        )
 
     def remove_liquidity(self, *, account: Any) -> Action:
         """Take all of an account's liquidity out; it becomes credit."""
@@ -184,20 +187,6 @@ class PerpVenue:
 
     def _deadline(self, within: timedelta) -> int:
         return self.context.chain.timestamp + int(within.total_seconds())
-
-    def _action(self, text: str, account: Any, data: bytes, spends: int = 0) -> Action:
-        usdt = self.context.usdt
-        return Action(
-            chain=self.context.chain,
-            text=self._named(text),
-            account=checksum(canonical(account)),
-            to=self.address,
-            data=data,
-            spending=Spending(usdt.address, usdt.symbol, spends) if spends else None,
-        )
-
-    def _named(self, text: str) -> str:
-        return f"{self.context.symbol} venue: {text}"
 
     def _mark(self, text: str) -> int:
         try:
@@ -211,6 +200,3 @@ class PerpVenue:
             return int(self.contract.function(view)(*args))
         except Reverted:
             return None
-
-    def _price(self, price_e36: int) -> Decimal:
-        return from_price(price_e36, self.context.token.decimals, self.context.usdt.decimals)

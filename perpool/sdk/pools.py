@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from functools import cached_property
 from typing import Any, ClassVar
 
-from perpool.abi import load_abi
-from perpool.chain import Call, Chain, Contract
+from perpool.chain import Call
 from perpool.evm.codec import canonical, checksum
-from perpool.sdk.actions import BALANCE_OF, Action, Spending
+from perpool.sdk.actions import BALANCE_OF, Action
+from perpool.sdk.context import MarketContext, MarketContract, Token
 from perpool.sdk.errors import ActionError, remedy_for
 from perpool.sdk.model import (
     BorrowQuote,
@@ -28,13 +27,10 @@ from perpool.sdk.units import (
     Amount,
     age,
     cap,
-    from_price,
-    from_units,
     from_wad,
     moment,
     optional_wad,
     ratio,
-    to_units,
 )
 from perpool.sdk.venue import Route, UniswapV3
 from perpool.uniswap import encode_v3_route
@@ -47,46 +43,13 @@ _PERMILLE = 1000
 _INTEREST_MARGIN = Decimal("1.001")
 
 
-@dataclass(frozen=True)
-class Token:
-    """A token of a market."""
-
-    address: str
-    symbol: str
-    decimals: int
-
-    def units(self, amount: Amount) -> int:
-        """An amount in its smallest unit."""
-        return to_units(amount, self.decimals, self.symbol)
-
-    def amount(self, units: int) -> Decimal:
-        """Whole tokens."""
-        return from_units(units, self.decimals)
-
-
-@dataclass(frozen=True)
-class MarketContext:
-    """What both pools of a market share."""
-
-    chain: Chain
-    symbol: str
-    lens: Contract
-    token: Token
-    usdt: Token
-    swapper: str
-    route: Route
-    """From USDT to the token."""
-
-
-class Pool:
-    """What both pools share. Amounts are Decimal or text, in whole tokens."""
+class Pool(MarketContract):
+    """What both pools share."""
 
     leg: ClassVar[str]
 
-    def __init__(self, context: MarketContext, address: str, contract: str) -> None:
-        self.context = context
-        self.address = address
-        self.contract: Contract = context.chain.contract(load_abi(contract), address)
+    def __init__(self, context: MarketContext, address: str, abi: str) -> None:
+        super().__init__(context, self.leg, address, abi)
 
     # -- to be told by each pool --
 
@@ -101,10 +64,6 @@ class Pool:
         raise NotImplementedError
 
     # -- reading --
-
-    @cached_property
-    def _share_decimals(self) -> int:
-        return int(self.contract.decimals())
 
     def status(self) -> PoolStatus:
         """The pool as of now."""
@@ -199,25 +158,6 @@ class Pool:
 
     # -- for the pools --
 
-    def _action(
-        self, text: str, account: Any, data: bytes, spends: tuple[Token, int] | None = None
-    ) -> Action:
-        spending = None
-        if spends is not None:
-            token, amount = spends
-            spending = Spending(token.address, token.symbol, amount)
-        return Action(
-            chain=self.context.chain,
-            text=f"{self.context.symbol} {self.leg}: {text}",
-            account=checksum(canonical(account)),
-            to=self.address,
-            data=data,
-            spending=spending,
-        )
-
-    def _price(self, price_e36: int) -> Decimal:
-        return from_price(price_e36, self.context.token.decimals, self.context.usdt.decimals)
-
     def _prices(self, view: Any) -> Prices:
         return Prices(
             price=self._price(view.price_e36) if view.has_price else None,
@@ -235,7 +175,7 @@ class Pool:
             account=view.account,
             market=self.context.symbol,
             leg=self.leg,
-            shares=from_units(view.shares, self._share_decimals),
+            shares=self._shares(view.shares),
             lent=self.asset.amount(view.shares_worth),
             collateral=self.collateral_token.amount(view.collateral),
             debt=self.asset.amount(view.debt),
@@ -413,7 +353,7 @@ class ForwardPool(Pool):
         units = MAX if token_amount is None else self.asset.units(token_amount)
         owed = self.contract.debt_of(account)
         if owed == 0:
-            raise ActionError(f"{self.context.symbol} forward: close", "no debt")
+            raise ActionError(self._named("close"), "no debt")
         cost = self.venue.quote_exact_out(self.context.route, min(units, owed))
         # interest until it is mined comes on top
         most = int(cost * (1 + slippage) * _INTEREST_MARGIN) + 1

@@ -18,8 +18,8 @@ from perpool.chain import Chain
 from perpool.evm import Reverted
 from perpool.evm.codec import FunctionAbi, canonical, checksum
 from perpool.sdk.actions import Action
+from perpool.sdk.context import Token
 from perpool.sdk.errors import ActionError
-from perpool.sdk.pools import Token
 from perpool.sdk.units import from_wad, moment, ratio
 
 SIDES = {1: "holders", 2: "borrowers"}

@@ -11,22 +11,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cached_property
 from typing import Any
 
-from perpool.abi import load_abi
 from perpool.chain import Contract
 from perpool.evm import Reverted
 from perpool.evm.codec import canonical, checksum
-from perpool.sdk.actions import Action, Spending
+from perpool.sdk.actions import Action
+from perpool.sdk.context import MarketContext, MarketContract, Token
 from perpool.sdk.errors import ActionError
 from perpool.sdk.perp import PerpVenue
-from perpool.sdk.pools import MarketContext, Token
 from perpool.sdk.units import (
     Amount,
     cap,
-    from_price,
-    from_units,
     from_wad,
     optional_wad,
     to_units,
@@ -148,17 +144,14 @@ class VaultPosition:
         )
 
 
-class CarryVault:
-    """One vault. Amounts are Decimal or text, in whole tokens and whole shares."""
+class CarryVault(MarketContract):
+    """One vault."""
 
     def __init__(
         self, context: MarketContext, name: str, addresses: dict[str, Any], lens: Contract
     ) -> None:
-        self.context = context
-        self.name = name
-        self.address = checksum(canonical(addresses["vault"]))
+        super().__init__(context, name, addresses["vault"], "CarryVault")
         self.strategy_address = checksum(canonical(addresses["strategy"]))
-        self.contract: Contract = context.chain.contract(load_abi("CarryVault"), self.address)
         self.lens = lens
         self.venue = PerpVenue(context, addresses["venue"])
         """Where it hedges."""
@@ -167,10 +160,6 @@ class CarryVault:
     def asset(self) -> Token:
         """What it takes and gives back."""
         return self.context.token
-
-    @cached_property
-    def _share_decimals(self) -> int:
-        return int(self.contract.decimals())
 
     # -- reading --
 
@@ -373,30 +362,3 @@ class CarryVault:
     def rebalance(self, *, account: Any) -> Action:
         """Take the next steps towards what the mode wants. Tipped where something moved."""
         return self._action("rebalance", account, self.contract.rebalance.encode())
-
-    # -- internals --
-
-    def _action(
-        self, text: str, account: Any, data: bytes, spends: tuple[Token, int] | None = None
-    ) -> Action:
-        spending = None
-        if spends is not None:
-            token, amount = spends
-            spending = Spending(token.address, token.symbol, amount)
-        return Action(
-            chain=self.context.chain,
-            text=self._named(text),
-            account=checksum(canonical(account)),
-            to=self.address,
-            data=data,
-            spending=spending,
-        )
-
-    def _named(self, text: str) -> str:
-        return f"{self.context.symbol} {self.name}: {text}"
-
-    def _shares(self, units: int) -> Decimal:
-        return from_units(units, self._share_decimals)
-
-    def _price(self, price_e36: int) -> Decimal:
-        return from_price(price_e36, self.context.token.decimals, self.context.usdt.decimals)
