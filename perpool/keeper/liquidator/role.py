@@ -18,12 +18,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from perpool.evm import Reverted
-from perpool.keeper.chain import follow
 from perpool.keeper.chain.contracts import bind
 from perpool.keeper.chain.nodes import Head
 from perpool.keeper.liquidator.ether import Ether, EtherPrice
@@ -43,6 +42,7 @@ from perpool.keeper.liquidator.profit import (
 from perpool.keeper.liquidator.trials import Attempt, Trials
 from perpool.keeper.metrics import Metrics
 from perpool.keeper.model import Intent, Parcel, Position
+from perpool.keeper.transactions.lane import Lane, Nodes
 from perpool.reference.wad import WAD
 
 KIND = "liquidation"
@@ -62,30 +62,6 @@ _DRY_RUN = "dry run"
 _TOO_SMALL = "the bonus is not worth the gas"
 _SAID_OTHERWISE = (_DRY_RUN, _TOO_SMALL)
 """Reasons that have a line of their own in the log, not one for each account."""
-
-
-class Nodes(follow.Reader, Protocol):
-    """What is asked of the chain; `nodes.Nodes` is one."""
-
-    def head(self) -> Head: ...
-
-    def fees(self, head: Head | None = None) -> tuple[int, int]:
-        """(base fee, tip) in wei for one unit of gas."""
-
-    def estimate(self, to: str, data: bytes, sender: str) -> int:
-        """Gas. Raises Reverted."""
-
-
-class Lane(Protocol):
-    """Where transactions are handed over; `outbox.Outbox` is one."""
-
-    @property
-    def busy(self) -> bool: ...
-
-    def offer(self, parcels: Sequence[Parcel], expires_at: int | None) -> None: ...
-
-    def step(self) -> Iterable[Any]:
-        """What has happened, `events.Event`s."""
 
 
 @dataclass(frozen=True, slots=True)

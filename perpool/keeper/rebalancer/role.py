@@ -22,12 +22,10 @@ import structlog
 
 from perpool.chain import ChainError
 from perpool.evm import Reverted
-from perpool.keeper.chain import follow
 from perpool.keeper.chain.checkpoint import FollowError
 from perpool.keeper.chain.nodes import Head
 from perpool.keeper.health import Health
 from perpool.keeper.metrics import Metrics
-from perpool.keeper.model import Parcel
 from perpool.keeper.rebalancer.decide import (
     LONGEST_REST,
     OVERDUE,
@@ -45,6 +43,7 @@ from perpool.keeper.rebalancer.decide import (
 )
 from perpool.keeper.rebalancer.requests import RequestFollower
 from perpool.keeper.rebalancer.vaults import call_of, parcel_of, stands_of, traces_of
+from perpool.keeper.transactions import lane
 from perpool.keeper.transactions.fees import MAX_GAS, gas_limit
 from perpool.keeper.transactions.journal import Journal
 from perpool.keeper.transactions.model import Transaction
@@ -59,31 +58,11 @@ FEW = 64
 _FAILED = ("reverted", "refused", "unmet")
 
 
-class Nodes(follow.Reader, Protocol):
+class Nodes(lane.Nodes, Protocol):
     """What is asked of the chain; `nodes.Nodes` is one."""
-
-    def head(self) -> Head: ...
-
-    def fees(self, head: Head | None = None) -> tuple[int, int]:
-        """(base fee, tip) in wei for one unit of gas."""
-
-    def estimate(self, to: str, data: bytes, sender: str) -> int:
-        """Gas. Raises Reverted."""
 
     def receipt(self, transaction_hash: str) -> Any:
         """With `gas_used` and `gas_price`, None where it has none."""
-
-
-class Lane(Protocol):
-    """Where transactions are handed over; `outbox.Outbox` is one."""
-
-    @property
-    def busy(self) -> bool: ...
-
-    def offer(self, parcels: Sequence[Parcel], expires_at: int | None) -> None: ...
-
-    def step(self) -> Iterable[Any]:
-        """What has happened, `events.Event`s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +125,7 @@ class RebalancerRole:
         nodes: Nodes,
         vaults: Sequence[Vault],
         follower: RequestFollower,
-        outbox: Lane | None,
+        outbox: lane.Lane | None,
         *,
         sender: str,
         funding_oracle: str,

@@ -1,6 +1,7 @@
 """Transactions of one account, one in flight at a time.
 
 model.py         what transactions are made of
+lane.py          what a role sees of it
 outbox.py        from the plan to the value read back
 journal.py       on disk before it is done
 steps.py         what to do next with one; pure
