@@ -10,7 +10,7 @@
 @dev ASSUMPTIONS. As the strategy's and the pools'.
 @dev LIVENESS. What happens next follows from what is held, and anyone may do it. Pausing stops deposits alone. A redemption
      needs a price observed after it and what the strategy says it needs.
-@dev ROLES. Anyone: rebalancing and settling. Controllers and their operators: requests, claims, cancelling. The factory's
+@dev ROLES. Anyone: rebalancing, settling, bringing USDT. Controllers and their operators: requests, claims, cancelling. The factory's
      owner: limits, adapter, hook; its guardian: pausing deposits.
 @dev ROUNDING. Against who comes or goes, for those who stay.
 """
@@ -62,7 +62,6 @@ exports: (
     requests.isOperator,
     requests.setOperator,
     requests.cancel_deposit,
-    requests.cancel_redeem,
     # ERC-4626 after settlement
     claiming.deposit,
     claiming.mint,
@@ -133,7 +132,7 @@ def rebalance() -> bool:
 def settle_deposit(controller: address) -> uint256:
     """
     @notice Rebalances first where that is due. Of a larger deposit, as much as one order may hedge; the rest waits for the next call.
-    @return Shares, rounded down; 0 while an order is pending.
+    @return Shares, rounded down; 0 while an order is pending, and where what was due had to be ordered first.
     """
     return settling._settle_deposit(controller)
 
@@ -141,8 +140,9 @@ def settle_deposit(controller: address) -> uint256:
 @external
 def settle_redeem(controller: address) -> uint256:
     """
-    @notice Rebalances first where that is due. Of more shares than the forward pool's cash and the venue's room allow, as many as they do.
-    @return Tokens, rounded down; 0 while an order is pending.
+    @notice Rebalances first where that is due. Of more shares than the forward pool's cash allows, as many as it does.
+    @return Tokens, rounded down; 0 while an order is pending, where one went out now or what was due had to be ordered first,
+            and where this call has only set the shares' part apart.
     """
     return settling._settle_redeem(controller)
 
@@ -167,7 +167,8 @@ def requestDeposit(assets: uint256, controller: address, owner: address) -> uint
 @external
 def requestRedeem(shares_: uint256, controller: address, owner: address) -> uint256:
     """
-    @notice Takes shares of `owner`, from whom the caller has an allowance or whose operator he is.
+    @notice Takes shares of `owner`, from whom the caller has an allowance or whose operator he is. The controller is the caller
+            or has him for an operator.
     @return The request's id, 0.
     """
     requests._request_redeem(shares_, controller, owner, 0, 0)
@@ -195,6 +196,15 @@ def bring_usdt(controller: address, usdt_amount: uint256):
             needed comes back with the controller's claim.
     """
     settling._bring(controller, usdt_amount)
+
+
+@external
+def cancel_redeem(controller: address, receiver: address) -> uint256:
+    """
+    @notice Takes back what has not been settled for a day, and the USDT brought; not while an order for it is at the
+            venue, nor what has been set apart. Returns shares.
+    """
+    return settling._cancel_redeem(controller, receiver)
 
 
 # --- the factory's owner and guardian
@@ -327,6 +337,9 @@ def totalAssets() -> uint256:
 @external
 @view
 def convertToShares(assets: uint256) -> uint256:
+    """
+    @notice At the oracle's price, rounded down. What is settled gets less: it pays for its own hedge.
+    """
     return wad_math._mul_div_down(
         assets, shares.total + shares.VIRTUAL_SHARES, staticcall frame.STRATEGY.total_assets() + 1
     )
@@ -335,6 +348,9 @@ def convertToShares(assets: uint256) -> uint256:
 @external
 @view
 def convertToAssets(shares_: uint256) -> uint256:
+    """
+    @notice At the oracle's price, rounded down. What is settled gets less: it pays for unwinding its part.
+    """
     return wad_math._mul_div_down(
         shares_, staticcall frame.STRATEGY.total_assets() + 1, shares.total + shares.VIRTUAL_SHARES
     )
@@ -353,6 +369,26 @@ def pendingRedeemRequest(requestId: uint256, controller: address) -> uint256:
     @notice With those whose order is confirmed and that are not paid out yet.
     """
     return requests.redeems[controller].shares + settling.parts[controller].shares
+
+
+@external
+@view
+def redemption(controller: address) -> ICarryVault.Redemption:
+    """
+    @notice What a controller waits for: what is requested still, and what is set apart and can be paid out.
+    """
+    request: requests.RedeemRequest = requests.redeems[controller]
+    part: settling.Part = settling.parts[controller]
+    return ICarryVault.Redemption(
+        shares=request.shares,
+        requested_at=request.requested_at,
+        usdt=request.usdt,
+        min_tokens=request.min_tokens,
+        apart_shares=part.shares,
+        apart_at=part.apart_at,
+        apart_usdt=part.usdt,
+        apart_min_tokens=part.min_tokens,
+    )
 
 
 @external

@@ -148,12 +148,13 @@ class CarryStrategy:
         order = self.memory.order
         if order.controller == NOBODY:
             return True, False
+        if self.venue.status(order.number) != Status.CONFIRMED:
+            self.memory.order = Order()
+            return True, False
         held = self.book()
         if held.cash > self.memory.cash:
             return False, False
         self.memory.order = Order()
-        if self.venue.status(order.number) != Status.CONFIRMED:
-            return True, False
         cost = self.venue.last_cost(self.name)
         self._set_apart(order.controller, order.shares, order.total, held, cost)
         return True, True
@@ -663,7 +664,7 @@ class CarryStrategy:
     def _payable(self, held: Book, shares: int, total: int) -> int:
         """Of the shares, those that the forward pool's cash allows now, dust aside."""
         most = shares
-        if held.lent > (held.idle + held.collateral) // 1_000:
+        if held.lent > held.collateral // 1_000:
             most = min(most, mul_div_down(self._withdrawable(), total, self.memory.forward_shares))
         if most == 0:
             refuse("insufficient cash")
@@ -707,15 +708,13 @@ class CarryStrategy:
         collateral, debt_shares = pool.collateral_of[self.name], pool.debt_shares[self.name]
         collateral -= min(collateral, memory.apart_collateral)
         debt_shares -= min(debt_shares, memory.apart_debt_shares)
-        part = Part(
-            tokens,
-            usdt,
-            mul_div_down(collateral, shares, total),
-            mul_div_up(debt_shares, shares, total),
-        )
-        if held.debt:
-            owed = part.debt_shares - part_down(money - usdt, debt_shares, held.debt)
-            part = replace(part, debt_shares=min(max(owed, 0), debt_shares))
+        owed = mul_div_up(held.debt, shares, total) - (money - usdt)
+        own, own_debt_shares = mul_div_down(collateral, shares, total), 0
+        if owed < 0:
+            own = min(own + tokens_down(-owed, held.price), collateral)
+        elif held.debt:
+            own_debt_shares = min(mul_div_up(owed, debt_shares, held.debt), debt_shares)
+        part = Part(tokens, usdt, own, own_debt_shares)
         memory.apart_collateral += part.collateral
         memory.apart_debt_shares += part.debt_shares
         memory.parts[controller] = part

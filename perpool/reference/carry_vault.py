@@ -186,7 +186,11 @@ class CarryVault:
         """Returns tokens, rounded down; 0 while an order is pending."""
         idle = self._sync()
         memory = self.memory
-        if memory.parts.get(controller, Half()).shares:
+        half = memory.parts.get(controller, Half())
+        if half.shares:
+            fresh = half.apart_at == self.world.now
+            if fresh and half.min_tokens and not self._is_his(caller, controller):
+                return 0
             return self._finish(caller, controller, whole=False)
         if not idle:
             return 0
@@ -302,6 +306,7 @@ class CarryVault:
         """Returns shares."""
         self._check_operator(caller, controller)
         self._check_receiver(receiver)
+        self._sync()
         request = self.memory.redeems.get(controller, RedeemRequest())
         self._check_patience(request.shares, request.requested_at)
         if self.memory.ordering == controller:
@@ -429,9 +434,8 @@ class CarryVault:
         assets, usdt_out, usdt_in = self.strategy.finish_exit(controller, half.usdt)
         if whole and assets + usdt_out == 0:
             refuse("insolvent")
-        his = caller == controller or (controller, caller) in memory.operators
-        waits = whole or (not his and self.world.now < half.apart_at + GRACE)
-        if assets < half.min_tokens and waits:
+        early = self.world.now < half.apart_at + GRACE and not self._is_his(caller, controller)
+        if assets < half.min_tokens and (whole or early):
             refuse("too few tokens")
         claims = self.claims_of(controller)
         memory.claims[controller] = replace(
@@ -500,6 +504,9 @@ class CarryVault:
     def _check_operator(self, caller: str, account: str) -> None:
         if caller != account and (account, caller) not in self.memory.operators:
             refuse("not authorised")
+
+    def _is_his(self, caller: str, controller: str) -> bool:
+        return caller == controller or (controller, caller) in self.memory.operators
 
     def _check_receiver(self, receiver: str) -> None:
         if receiver in (NOBODY, self.name):

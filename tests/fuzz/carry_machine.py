@@ -390,16 +390,17 @@ class Machine:
         unit = 10**36 // price + 1
         left, fair = after.nav * before.total, worth * after.total
         slack = (3 * DUST * unit + self._cost_of_dust(before, after)) * before.total
+        # what the forward pool cannot pay of next to nothing stays
+        dust = after.holdings[2] if after.holdings[2] <= after.holdings[3] // 1_000 else 0
         require(
             left + slack >= fair,
             "CAR-9",
             f"of {worth} for {before.total}, {after.nav} is left for {after.total}",
         )
-        # without a debt there is nothing to exchange what did not come out of the position for
-        if after.total and after.holdings[4] and before.holdings[4]:
+        if after.total:
             self.states["set apart"] += 1
             require(
-                left <= fair + slack,
+                left <= fair + slack + dust * before.total,
                 "CAR-9",
                 f"of {worth} for {before.total}, {after.nav} is left for {after.total}",
             )

@@ -7,8 +7,8 @@
         half is an order at the venue; once that is confirmed the part is set apart, and the second half turns it into tokens.
         Where the venue settles at once both are one call of the vault's.
 @dev What the order was filled at is the redeemer's alone; funding, and whatever else happens to the position until his part is
-     set apart, is his as much as everybody's. Where more or less has come out of the position than is his, loan and position
-     are exchanged between him and the rest, a unit of debt for a unit of margin.
+     set apart, is his as much as everybody's. What has not come out of the position for him he owes less, a unit of debt for
+     a unit of margin, and where that is more than his debt he gets tokens for it at the price; what came out too much he owes.
      Set apart, his loan bears its own interest, and nothing of it is in the way of the rest or of other redemptions: where it
      takes more collateral than his, the rest lose that, before they would lose more.
 @dev ROUNDING. Parts of what there is down, of what is owed up.
@@ -66,22 +66,16 @@ def _sync() -> (bool, bool):
     order: Order = self.order
     if order.controller == empty(address):
         return True, False
-    held: book.Book = book._read()
-    if held.cash > book.cash:
-        # what has come out of the position has not been paid yet
-        return False, False
+    # where it is not, nothing has changed but time, and the request goes on waiting
+    is_apart: bool = staticcall terms.VENUE.status(order.id) == IPerpVenue.Status.CONFIRMED
+    if is_apart:
+        held: book.Book = book._read()
+        if held.cash > book.cash:
+            # what has come out of the position has not been paid yet
+            return False, False
+        self._set_apart(order, held, staticcall terms.VENUE.last_cost(self))
     self.order = empty(Order)
-    if staticcall terms.VENUE.status(order.id) != IPerpVenue.Status.CONFIRMED:
-        # nothing has changed but time, and the request goes on waiting
-        return True, False
-    self._set_apart(
-        order.controller,
-        order.shares,
-        order.total,
-        held,
-        staticcall terms.VENUE.last_cost(self),
-    )
-    return True, True
+    return True, is_apart
 
 
 @internal
@@ -92,35 +86,27 @@ def _begin(
     @return Shares that it is for, whether they are set apart already, and tokens to expect.
     """
     held: book.Book = book._read()
-    taken: uint256 = self._payable(held, shares, total)
+    taken: uint256 = shares
+    # dust aside, what the forward pool's cash allows now; the venue's room is no limit, closing takes none
+    if held.lent > held.collateral // 1000:
+        taken = min(
+            taken, wad_math._mul_div_down(pools._withdrawable(), total, book.forward_shares)
+        )
+    if taken == 0:
+        errors._insufficient_cash()
+    order: Order = Order(controller=controller, id=0, shares=taken, total=total)
     closing: uint256 = wad_math._mul_div_up(held.short, taken, total)
     if closing == 0:
-        self._set_apart(controller, taken, total, held, 0)
+        self._set_apart(order, held, 0)
         return taken, True, 0
     margin_out: uint256 = 0
-    id: uint256 = 0
-    id, margin_out = self._close(held, closing, self._part_down(held.money, taken, total))
-    self.order = Order(controller=controller, id=id, shares=taken, total=total)
+    order.id, margin_out = self._close(held, closing, self._part_down(held.money, taken, total))
+    self.order = order
     if self._sync()[1]:
         return taken, True, 0
     usdt: uint256 = margin_out + wad_math._mul_div_down(held.cash, taken, total)
     covered: uint256 = wad_math._mul_div_down(brought, taken, shares)
     return taken, False, self._expected(held, taken, total, usdt, covered)
-
-
-@internal
-@view
-def _payable(held: book.Book, shares: uint256, total: uint256) -> uint256:
-    """
-    @notice Of the shares, those that the forward pool's cash allows now, unless what is lent is dust. The venue's room is no
-            limit: closing takes none.
-    """
-    most: uint256 = shares
-    if held.lent > (held.idle + held.collateral) // 1000:
-        most = min(most, wad_math._mul_div_down(pools._withdrawable(), total, book.forward_shares))
-    if most == 0:
-        errors._insufficient_cash()
-    return most
 
 
 @internal
@@ -170,11 +156,13 @@ def _part_down(money: int256, part: uint256, whole: uint256) -> int256:
 
 
 @internal
-def _set_apart(controller: address, shares: uint256, total: uint256, held: book.Book, cost: int256):
+def _set_apart(order: Order, held: book.Book, cost: int256):
     """
     @notice Takes the shares' part of everything out of what the rest has.
     @param cost USDT that closing their part of the short took; it is out of the position already.
     """
+    shares: uint256 = order.shares
+    total: uint256 = order.total
     money: int256 = (
         self._part_down(held.money + convert(book.cash, int256) + cost, shares, total) - cost
     )
@@ -194,17 +182,18 @@ def _set_apart(controller: address, shares: uint256, total: uint256, held: book.
     collateral -= min(collateral, book.apart_collateral)
     debt_shares -= min(debt_shares, book.apart_debt_shares)
     part.collateral = wad_math._mul_div_down(collateral, shares, total)
-    part.debt_shares = wad_math._mul_div_up(debt_shares, shares, total)
-    if held.debt > 0:
-        owed: int256 = convert(part.debt_shares, int256) - self._part_down(
-            money, debt_shares, held.debt
-        )
-        part.debt_shares = min(convert(max(owed, 0), uint256), debt_shares)
+    money -= convert(wad_math._mul_div_up(held.debt, shares, total), int256)
+    if money > 0:
+        gained: uint256 = targets._tokens_down(convert(money, uint256), held.price)
+        part.collateral = min(part.collateral + gained, collateral)
+    elif held.debt > 0:
+        owed: uint256 = convert(-money, uint256)
+        part.debt_shares = min(wad_math._mul_div_up(owed, debt_shares, held.debt), debt_shares)
     book.apart_collateral += part.collateral
     book.apart_debt_shares += part.debt_shares
-    self.parts[controller] = part
+    self.parts[order.controller] = part
     log ICarryStrategy.SetApart(
-        controller=controller,
+        controller=order.controller,
         tokens=part.tokens,
         usdt=part.usdt,
         collateral=part.collateral,

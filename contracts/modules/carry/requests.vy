@@ -165,25 +165,6 @@ def cancel_deposit(controller: address, receiver: address) -> uint256:
     return request.assets
 
 
-@external
-def cancel_redeem(controller: address, receiver: address) -> uint256:
-    """
-    @notice Takes back what has not been settled for a day, and the USDT brought; not while an order for it is at the
-            venue. Returns shares.
-    """
-    self._check_operator(controller)
-    share_token._check_receiver(receiver)
-    request: RedeemRequest = self.redeems[controller]
-    self._check_patience(request.shares, request.requested_at)
-    if self.ordering == controller:
-        carry_errors._order_pending()
-    self.redeems[controller] = empty(RedeemRequest)
-    log ICarryVault.RequestCancelled(controller=controller, assets=0, shares=request.shares)
-    share_token._move(self, receiver, request.shares)
-    tokens._push(frame.USDT, receiver, request.usdt)
-    return request.shares
-
-
 @internal
 @view
 def _check_patience(amount: uint256, requested_at: uint256):

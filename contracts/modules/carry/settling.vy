@@ -118,7 +118,15 @@ def _settle_deposit(controller: address) -> uint256:
 @internal
 def _settle_redeem(controller: address) -> uint256:
     is_idle: bool = self._sync()
-    if self.parts[controller].shares > 0:
+    part: Part = self.parts[controller]
+    if part.shares > 0:
+        if (
+            part.apart_at == block.timestamp
+            and part.min_tokens > 0
+            and not self._is_his(controller)
+        ):
+            # were it too few tokens now, it would not even be set apart, and no hour would begin
+            return 0
         return self._finish(controller, False)
     if not is_idle:
         return 0
@@ -181,6 +189,31 @@ def _bring(controller: address, usdt_amount: uint256):
 
 
 @internal
+def _cancel_redeem(controller: address, receiver: address) -> uint256:
+    """
+    @notice After what the venue has done, so that an order that has failed is in nobody's way.
+    """
+    requests._check_operator(controller)
+    share_token._check_receiver(receiver)
+    self._sync()
+    request: requests.RedeemRequest = requests.redeems[controller]
+    requests._check_patience(request.shares, request.requested_at)
+    if requests.ordering == controller:
+        carry_errors._order_pending()
+    requests.redeems[controller] = empty(requests.RedeemRequest)
+    log ICarryVault.RequestCancelled(controller=controller, assets=0, shares=request.shares)
+    share_token._move(self, receiver, request.shares)
+    tokens._push(frame.USDT, receiver, request.usdt)
+    return request.shares
+
+
+@internal
+@view
+def _is_his(controller: address) -> bool:
+    return msg.sender == controller or requests.operators[controller][msg.sender]
+
+
+@internal
 def _finish(controller: address, is_whole: bool) -> uint256:
     """
     @notice A part that has been set apart may not stay so for ever: what it owes is the whole loan's risk. So nobody but its
@@ -197,9 +230,8 @@ def _finish(controller: address, is_whole: bool) -> uint256:
     tokens._approve(frame.USDT, frame.STRATEGY.address, 0)
     if is_whole and assets + usdt_out == 0:
         carry_errors._insolvent()
-    is_his: bool = msg.sender == controller or requests.operators[controller][msg.sender]
     if assets < part.min_tokens and (
-        is_whole or (not is_his and block.timestamp < part.apart_at + GRACE)
+        is_whole or (block.timestamp < part.apart_at + GRACE and not self._is_his(controller))
     ):
         carry_errors._too_few_tokens()
     requests.claims[controller].shares_in += part.shares

@@ -387,13 +387,18 @@ def test_settle_redeem__late__failed(plain: Vault, alice: Account, bob: Account)
     held = plain.holdings()
     plain.venue.set_stalled(False)
     plain.venue.set_failing(True)
-    assert not plain.rebalance()
-    assert plain.holdings().short == held.short
-    assert contract.pendingRedeemRequest(0, bob) == shares
-    assert plain.strategy.set_apart() == (0, 0)
-    # a failed order is no reason to keep him
+    with plain.evm.anchor():
+        assert not plain.rebalance()
+        assert plain.holdings().short == held.short
+        assert contract.pendingRedeemRequest(0, bob) == shares
+        assert plain.strategy.set_apart() == (0, 0)
+    # a failed order is no reason to keep him, nor is a price that nobody knows
     plain.evm.warp(86_400)
+    with reverts("stale price"):
+        contract.totalAssets()
     assert contract.cancel_redeem(bob, bob, sender=bob) == shares
+    assert contract.pendingRedeemRequest(0, bob) == 0
+    assert contract.balanceOf(bob) == shares
 
 
 def test_settle_redeem__late__failed_and_ordered_again(
@@ -602,21 +607,73 @@ def test_settle_redeem__late__the_least_tokens_once_it_is_set_apart(
     contract = plain.contract
     anybody, trusted = plain.evm.account("anybody"), plain.evm.account("trusted")
     least = plain.tokens(472)
-    ordered(plain, alice, bob, price=12, min_tokens=least)
+    shares = ordered(plain, alice, bob, price=12, usdt=7, min_tokens=least)
     contract.setOperator(trusted, True, sender=bob)
+    waits = contract.redemption(bob)
+    assert (waits.shares, waits.usdt, waits.min_tokens) == (shares, 7, least)
+    assert (waits.apart_shares, waits.apart_at, waits.apart_usdt) == (0, 0, 0)
     plain.venue.set_stalled(False)
-    plain.rebalance()
+    plain.venue.settle(plain.position().pending)
     plain.set_price(8)
+    # no hour would begin if the first call of a stranger undid that it is set apart
+    assert contract.settle_redeem(bob, sender=anybody) == 0
+    apart = contract.redemption(bob)
+    assert (apart.shares, apart.usdt, apart.min_tokens) == (0, 0, 0)
+    assert (apart.apart_shares, apart.apart_usdt, apart.apart_min_tokens) == (shares, 7, least)
+    assert apart.apart_at == plain.evm.timestamp
     with reverts("too few tokens"):
         contract.settle_redeem(bob, sender=anybody)
     for who in (bob, trusted):
         with plain.evm.anchor():
             assert 0 < contract.settle_redeem(bob, sender=who) < least
     plain.wait(3_000)
+    plain.evm.warp(apart.apart_at + 3_599 - plain.evm.timestamp)
     with reverts("too few tokens"):
         contract.settle_redeem(bob, sender=anybody)
-    plain.wait(600)
+    plain.evm.warp(1)
     assert 0 < contract.settle_redeem(bob, sender=anybody) < least
+
+
+def test_settle_redeem__late__enough_tokens_at_once(
+    plain: Vault, alice: Account, bob: Account
+) -> None:
+    """Whoever names no least, and himself, needs no second call."""
+    least = plain.tokens(400)
+    ordered(plain, alice, bob, min_tokens=least)
+    plain.venue.set_stalled(False)
+    with plain.evm.anchor():
+        assert plain.contract.settle_redeem(bob, sender=bob) > least
+    assert plain.contract.settle_redeem(bob) == 0
+    assert plain.contract.settle_redeem(bob) > least
+
+
+@pytest.mark.parametrize("price", [9, 6.8, 4])
+def test_settle_redeem__late__a_gain_beyond_his_debt(
+    plain: Vault, alice: Account, bob: Account, price: float
+) -> None:
+    """After a fall little or nothing is owed: what is his then comes in tokens."""
+    contract = plain.contract
+    carrying(plain, alice, bob)
+    for step in (9, 8, 7.5, 6.8, 6, 5, 4):
+        if step >= price:
+            plain.set_price(step)
+            plain.rebalance()
+    shares = int(contract.balanceOf(bob))
+    plain.venue.set_late(True)
+    plain.request_redeem(bob, shares)
+    plain.observe()
+    plain.venue.set_stalled(True)
+    assert contract.settle_redeem(bob) == 0
+    closed = plain.holdings().short * shares // contract.totalSupply()
+    worth, supply = contract.totalAssets(), contract.totalSupply()
+    plain.mark(-8)
+    plain.venue.set_stalled(False)
+    plain.venue.settle(plain.position().pending)
+    plain.mark(0)
+    assets = contract.settle_redeem(bob)
+    assert contract.totalAssets() == pytest.approx(worth * (supply - shares) / supply, rel=1e-6)
+    gain = closed * (0.08 - 0.92 * 0.0005)
+    assert assets == pytest.approx(worth * shares / supply + gain, rel=5e-4)
 
 
 def test_settle_redeem__late__too_few_tokens_to_expect(
