@@ -221,6 +221,7 @@ class Machine:
                 (f"position of {name}", model.position(name), seen.positions[name]),
                 (f"gain of {name}", held.largest_gain, seen.gains[name]),
                 (f"shares of {name}", model.memory.shares[name], seen.shares[name]),
+                (f"last cost of {name}", model.last_cost(name), venue.last_cost(account)),
                 (f"usdt of {name}", self.world.usdt.balances[name], seen.usdt[name]),
                 (
                     f"liquidation price of {name}",
