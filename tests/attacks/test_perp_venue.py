@@ -312,11 +312,14 @@ def test_refusing_receiver__stops_nobody_else(hooked: tuple[Venue, Contract]) ->
     keeper = venue.evm.account("keeper")
     venue.set_price("11.5")
     # whatever the token does with him reverts
-    venue.usdt.set_hook_of(puppet, venue.token)
+    issuer = venue.evm.deploy("Puppet")
+    refused = venue.usdt.transferFrom.encode(keeper, issuer, 1)
+    issuer.prepare("before_transfer", [(venue.usdt, refused, True)])
+    venue.usdt.set_hook_of(puppet, issuer)
     reward = venue.contract.liquidate(puppet, keeper, sender=keeper)
     assert venue.contract.withdraw(keeper, sender=keeper) == reward > 0
     assert venue.contract.position(puppet).credit > 0
-    with reverts():
+    with reverts("insufficient allowance"):
         puppet.run([(venue.contract, venue.contract.withdraw.encode(puppet), True)])
 
 

@@ -48,13 +48,35 @@ def test_settle_deposit__with_an_order_pending(plain: Vault, alice: Account, bob
     assert plain.contract.maxDeposit(bob) == plain.tokens(1)
 
 
-def test_settle_deposit__so_little_that_it_is_no_share(plain: Vault, alice: Account) -> None:
+def test_settle_deposit__so_little_that_it_is_no_share(
+    plain: Vault, alice: Account, bob: Account
+) -> None:
+    """A gift has made shares dear."""
+    plain.deposit(alice, 1)
+    giver = plain.market.give(plain.evm.account("giver"), tokens=plain.tokens(100))
+    plain.market.reverse.supply_collateral(plain.tokens(100), plain.strategy, sender=giver)
+    share = plain.tokens(100) // (plain.contract.totalSupply() + 10**6) + 1
+    plain.request_deposit(bob, share - 10)
+    plain.observe()
+    with reverts("zero amount"):
+        plain.contract.settle_deposit(bob)
+    plain.request_deposit(bob, 20)
+    plain.observe()
+    assert plain.contract.settle_deposit(bob) == 1
+
+
+def test_settle_deposit__carrying__so_little_that_its_hedge_is_nothing(
+    plain: Vault, alice: Account, bob: Account
+) -> None:
     plain.deposit(alice, plain.tokens(1_000))
     plain.carry()
-    plain.request_deposit(alice, 1)
+    plain.request_deposit(bob, 3)
     plain.observe()
-    with reverts():
-        plain.contract.settle_deposit(alice)
+    with reverts("order refused"):
+        plain.contract.settle_deposit(bob)
+    plain.request_deposit(bob, 1)
+    plain.observe()
+    assert plain.contract.settle_deposit(bob) > 0
 
 
 def test_settle_deposit__lending(vault: Vault, alice: Account, keeper: Account) -> None:
@@ -229,21 +251,26 @@ def test_settle_deposit__before_the_first_order(plain: Vault, alice: Account, bo
     assert (held.short, held.idle) == (0, plain.tokens(50))
 
 
-@pytest.mark.parametrize("price", [7, 13])
+@pytest.mark.parametrize(("price", "paid"), [(7, 0), (20, 3_900)], ids=["money", "debt"])
 def test_settle_deposit__at_the_price_at_which_the_vault_is_worth_more(
-    evm: Evm, bob: Account, price: float
+    evm: Evm, bob: Account, price: int, paid: int
 ) -> None:
-    """With money on balance that is the lower of both prices, with debt the higher one."""
+    """With money on balance that is the lower of both prices, with debt the higher one.
+
+    What the short was sold for pays 3,000 USDT of debt whatever the price, so only funding that it
+    pays leaves some. The order may fill at the lower price.
+    """
     vault = deploy_vault(evm, spread_oracle=True)
     contract = vault.contract
     vault.deposit("alice", vault.tokens(1_000))
     vault.carry()
-    # the debt and the short's proceeds are even at 10; a rise cost the short, a fall paid it
     vault.set_price(price)
+    vault.venue.pay_funding(vault.strategy, -vault.usd(paid))
     vault.rebalance()
-    held = vault.holdings()
+    assert not contract.is_due()
+    held, supply = vault.holdings(), contract.totalSupply()
     money = held.equity + vault.value(held.short) + held.cash - held.debt
-    assert (money > 0) is True or price > 10
+    assert (money < 0) is (paid > 0)
     vault.request_deposit(bob, vault.tokens(100))
     vault.observe()
     shares = {}
@@ -251,8 +278,11 @@ def test_settle_deposit__at_the_price_at_which_the_vault_is_worth_more(
         with evm.anchor():
             vault.market.oracle.set_spread(wad(below), wad(above))
             shares[below, above] = contract.settle_deposit(bob)
+        lower, upper = price * (1 - below / 100), price * (1 + above / 100)
+        bound = lower if money > 0 else upper
+        worth = held.collateral - held.short + money / bound * 10**12
+        size = held.short * vault.tokens(100) / held.collateral
+        cost = size * 0.0005 + size * (bound - lower) / bound
+        expected = (vault.tokens(100) - cost) * supply / worth
+        assert shares[below, above] == pytest.approx(expected, rel=1e-6)
     assert max(shares.values()) == shares[0, 0]
-    if money > 0:
-        assert shares[4, 0] < shares[0, 0] == shares[0, 4]
-    else:
-        assert shares[0, 4] < shares[0, 0] == shares[4, 0]
