@@ -156,6 +156,45 @@ def test_redemption__in_a_venue_that_takes_its_time(world: AnvilMarket, start: S
     assert figure(keeper.metrics, "vault_requests", kind="redemption") == 0
 
 
+def test_redemption__filled_at_a_price_that_brings_too_few_tokens(
+    world: AnvilMarket, start: Start
+) -> None:
+    """It is set apart, holds up nobody for the hour in which its least counts, and is paid out."""
+    carry, keeper = carrying(world, start, delay_blocks=3)
+    holder, vault = key("holder"), carry.vault
+    shares = vault.balanceOf(holder) // 4
+    least = vault.convertToAssets(shares) - 3 * TOKEN
+    vault.request_redeem(shares, holder, holder, 0, least, sender=holder)
+    price_of(world, "10")
+    sent = len(keeper.sent)
+    keeper.work()
+    assert keeper.sent[sent:].count("redemption") == 1
+
+    # the short is closed dearer than the least allows for
+    price_of(world, "10.08")
+    world.chain.mine(3)
+    keeper.work()
+    apart = vault.redemption(holder)
+    assert apart.apart_shares == shares
+    assert world.chain.timestamp < apart.apart_at + HOUR
+    assert keeper.sent[sent:].count("redemption") == 2
+    assert vault.maxRedeem(holder) == 0
+
+    account = carry.request_deposit("newcomer", 500)
+    settle(world, keeper)
+    assert vault.maxDeposit(account) == 500 * TOKEN
+    assert keeper.sent[sent:].count("redemption") == 2
+    assert vault.redemption(holder).apart_shares == shares
+
+    world.chain.warp(HOUR)
+    price_of(world, "10.08")
+    keeper.work()
+    assert vault.maxRedeem(holder) == shares
+    assert 0.99 * least < vault.maxWithdraw(holder) < least
+    assert figure(keeper.metrics, "settlements", work="redemption", outcome="landed") == 3
+    assert figure(keeper.metrics, "settlements", outcome="failed") == 0
+
+
 def test_venue_stalls__the_other_vault_goes_on(world: AnvilMarket, start: Start) -> None:
     stalled = Carry.deploy(world, "STALLED", delay_blocks=1_000)
     carry = Carry.deploy(world, "ADA")

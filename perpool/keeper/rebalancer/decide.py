@@ -199,7 +199,7 @@ def is_ready(task: Task, stand: Stand, answer: Any) -> bool:
     if task.work is Work.REBALANCE:
         return bool(answer)
     if task.work is Work.REDEEM:
-        # 0 is an order on its way, or that there is another's
+        # 0 is an order on its way, a part that is only set apart, or another's order
         return stand.order == 0 or bool(answer > 0)
     return True
 

@@ -42,7 +42,7 @@ from perpool.keeper.rebalancer.decide import (
     tasks_of,
 )
 from perpool.keeper.rebalancer.requests import RequestFollower
-from perpool.keeper.rebalancer.vaults import call_of, parcel_of, stands_of, traces_of
+from perpool.keeper.rebalancer.vaults import call_of, just_apart, parcel_of, stands_of, traces_of
 from perpool.keeper.transactions import lane
 from perpool.keeper.transactions.fees import MAX_GAS, gas_limit
 from perpool.keeper.transactions.journal import Journal
@@ -224,13 +224,16 @@ class RebalancerRole:
             replace(call_of(each, tasks[each].order)[1], sender=self.sender) for each in tried_now
         ]
         answers = self.nodes.read(calls, head)
-        ready = []
+        ready, unpaid = [], []
         for task, answer in zip(tried_now, answers, strict=True):
             if is_ready(task, tasks[task], answer):
                 ready.append(task)
+                if task.work is Work.REDEEM and answer == 0:
+                    unpaid.append(task)
             if task.work.is_safety:
                 self._say(f"{task.work.value} of {task.vault.name}", _obstacle(task, answer))
-        return choose(ready, self._turns, self._last)
+        waiting = just_apart(self.nodes, unpaid, head)
+        return choose([each for each in ready if each not in waiting], self._turns, self._last)
 
     # -- doing it --
 

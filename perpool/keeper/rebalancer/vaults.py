@@ -152,6 +152,21 @@ def call_of(task: Task, order: int) -> tuple[str, Call]:
     return vault.address, bind("CarryVault", vault.address, name, task.controller)
 
 
+def just_apart(reader: Reader, tasks: Sequence[Task], head: Head) -> set[Task]:
+    """Of these redemptions those that were set apart in this very block.
+
+    In it nobody but their controllers can finish them, and a trial says nothing of the next.
+    """
+    calls = [
+        bind("CarryVault", each.vault.address, "redemption", each.controller) for each in tasks
+    ]
+    return {
+        task
+        for task, said in zip(tasks, reader.read(calls, head), strict=True)
+        if not isinstance(said, Reverted) and said.apart_at == head.time
+    }
+
+
 def parcel_of(task: Task, order: int, trace: str, head: Head) -> Parcel:
     """A task's call, and what is read back of it: that the trace is another."""
     to, call = call_of(task, order)
@@ -181,7 +196,7 @@ def _traced(task: Task) -> Iterator[Call]:
     if task.work is Work.DEPOSIT:
         yield bind("CarryVault", vault.address, "pendingDepositRequest", 0, task.controller)
     elif task.work is Work.REDEEM:
-        yield bind("CarryVault", vault.address, "pendingRedeemRequest", 0, task.controller)
+        yield bind("CarryVault", vault.address, "redemption", task.controller)
     elif task.work is Work.REBALANCE:
         yield bind("CarryStrategy", vault.strategy, "mode")
         yield bind("ReversePool", vault.reverse, "position", vault.strategy)
@@ -195,6 +210,9 @@ def _trace(work: Work, said: Sequence[Any]) -> str:
         seen: list[Any] = [said[0].accrued_at]
     else:
         position, *rest = said
+        if work is Work.REDEEM:
+            # not the USDT brought, which anybody can add to
+            rest = [rest[0].shares, rest[0].apart_shares, rest[0].apart_at]
         seen = [position.size, position.margin, position.pending, position.credit, *rest]
     return keccak(text=repr([tuple(e) if isinstance(e, tuple) else e for e in seen])).hex()[:16]
 

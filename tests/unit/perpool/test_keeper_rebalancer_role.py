@@ -36,6 +36,7 @@ from tests.chaos.world import figure
 NOW = 1_700_000_000
 GWEI = 10**9
 HOLDINGS = ("price_e36", "idle", "lent", "collateral", "debt", "short", "equity", "cash")
+REDEMPTION = ("shares", "usdt", "apart_shares", "apart_at")
 POSITION = ("size", "entry_notional", "margin", "funding", "pending", "escrow", "credit")
 
 
@@ -75,6 +76,7 @@ class Nodes:
             self.set(each.address, "rebalance", True)
             self.set(each.address, "settle_deposit", 1)
             self.set(each.address, "settle_redeem", Reverted("too soon"))
+            self.set(each.address, "redemption", redemption())
         self.set(REVERSE, "position", (10**20, 10**18))
         self.set(REVERSE, "debt_of", 10**8)
         self.set(ORACLE, "feed", SimpleNamespace(observed_at=0))
@@ -136,6 +138,12 @@ def holdings(**changes: int) -> Struct:
         "equity": 15 * 10**7,
     }
     return Struct(HOLDINGS, [(base | changes)[name] for name in HOLDINGS])
+
+
+def redemption(**changes: int) -> Struct:
+    """Some fields of it; all of it waits for its order."""
+    base = dict.fromkeys(REDEMPTION, 0) | {"shares": 7}
+    return Struct(REDEMPTION, [(base | changes)[name] for name in REDEMPTION])
 
 
 def position(**changes: int) -> Struct:
@@ -316,6 +324,31 @@ def test_tick__shares_of_which_nothing_is_said(scene: Scene) -> None:
     scene.nodes.set(ADA.address, "settle_redeem", 1)
     scene.nodes.request(ADA, shares=7)
     assert [kind for kind, _ in scene.done()] == ["redemption"]
+
+
+def test_tick__a_redemption_set_apart_in_this_block_waits_for_the_next(scene: Scene) -> None:
+    """Its settling gives 0 in it whatever comes after, while 0 is progress in all other cases."""
+    scene.nodes.request(ADA, shares=7)
+    scene.nodes.set(ADA.address, "settle_redeem", 0)
+    apart = redemption(shares=0, apart_shares=7, apart_at=NOW)
+    scene.nodes.set(ADA.address, "redemption", apart)
+    assert scene.done() == []
+    scene.nodes.set(ADA.address, "settle_redeem", 1)
+    assert scene.done() == [("redemption", f"{ADA.address}/{address(100)}")]
+    scene.nodes.set(ADA.address, "settle_redeem", 0)
+    for past in (redemption(), redemption(shares=0, apart_shares=7, apart_at=NOW - 1)):
+        scene.nodes.set(ADA.address, "redemption", past)
+        assert scene.done() == [("redemption", f"{ADA.address}/{address(100)}")]
+
+
+def test_tick__a_redemption_of_too_few_tokens_holds_up_nothing(scene: Scene) -> None:
+    scene.nodes.request(ADA, shares=7)
+    scene.nodes.set(ADA.address, "settle_redeem", Reverted("too few tokens"))
+    scene.nodes.set(XRP.strategy, "is_due", True)
+    assert scene.done() == scene.done() == [("rebalance", XRP.address)]
+    scene.nodes.set(ADA.address, "settle_redeem", 1)
+    # it has not rested, so that it has its turn as soon as it brings something
+    assert scene.done() == [("redemption", f"{ADA.address}/{address(100)}")]
 
 
 def test_tick__what_failed_rests(scene: Scene) -> None:
@@ -537,6 +570,18 @@ def test_read_back__what_is_as_it_was_is_unmet(nodes: Nodes, work: Work) -> None
     # what cannot be told is not believed
     nodes.set(contract, name, Reverted("gone"))
     assert unmet(intents, nodes.head()) == [*intents]
+
+
+def test_read_back__a_redemption_that_is_only_set_apart_is_met(nodes: Nodes) -> None:
+    """And USDT that somebody brings for it is none of what was done."""
+    task = Task(Work.REDEEM, ADA, address(100))
+    [trace] = traces_of(nodes, [task])
+    intents = parcel_of(task, 0, trace, nodes.head()).intents
+    unmet = read_back(nodes, [ADA])
+    nodes.set(ADA.address, "redemption", redemption(usdt=1))
+    assert unmet(intents, nodes.head()) == [*intents]
+    nodes.set(ADA.address, "redemption", redemption(shares=0, apart_shares=7, apart_at=NOW))
+    assert unmet(intents, nodes.head()) == []
 
 
 def test_read_back__neither_time_nor_price_is_a_change(nodes: Nodes) -> None:
