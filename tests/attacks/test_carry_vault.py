@@ -372,48 +372,52 @@ def test_spot_market_moved__nothing_is_bought(
 # --- two prices
 
 
-@pytest.mark.parametrize("missing", ["", "bound"])
-def test_sources_apart__a_newcomer_gets_the_worse(
-    evm: Evm, victim: Account, attacker: Account, missing: str
-) -> None:
-    """The feed is four percent over the average; at the lower price the vault is worth more."""
-    vault = vault_without(evm, missing, spread_oracle=True)
-    vault.deposit(victim, vault.tokens(1_000))
+def come_by_sources(
+    vault: Vault, attacker: Account, price: int, *, paid: int = 0, late: bool = False
+) -> list[int]:
+    """A newcomer's shares where both sources agree, and where the lower is four percent off.
+
+    `paid` USDT of funding has come off what the short was sold for, which is 3,000 USDT.
+    """
+    vault.deposit("victim", vault.tokens(1_000))
     vault.carry()
-    vault.set_price(8)
+    vault.set_price(price)
+    vault.venue.pay_funding(vault.strategy, -vault.usd(paid))
     vault.rebalance()
+    vault.venue.set_late(late)
     vault.request_deposit(attacker, vault.tokens(1_000))
     vault.observe()
     shares = []
     for spread in (0, wad(4)):
-        with evm.anchor():
+        with vault.evm.anchor():
             vault.market.oracle.set_spread(spread, 0)
             shares.append(vault.contract.settle_deposit(attacker))
-    assert (shares[1] < shares[0]) is not bool(missing)
+    return shares
+
+
+@pytest.mark.parametrize("missing", ["", "bound"])
+def test_sources_apart__a_newcomer_gets_the_worse(
+    evm: Evm, attacker: Account, missing: str
+) -> None:
+    """At the lower price the vault is worth more, as long as it has money on balance."""
+    vault = vault_without(evm, missing, spread_oracle=True)
+    agreed, apart = come_by_sources(vault, attacker, 8)
+    assert (apart < agreed) is not bool(missing)
 
 
 def test_sources_apart__a_newcomer_pays_for_a_fill_at_the_lower(
-    evm: Evm, victim: Account, attacker: Account
+    evm: Evm, attacker: Account
 ) -> None:
     """Where the order is filled later, those who are there would pay for it.
 
-    The vault owes USDT, so it is worth more at the higher price, at which the fill is a cost.
+    The vault owes USDT on balance, so it is worth more at the higher price, at which the fill is a
+    cost.
     """
     vault = vault_without(evm, spread_oracle=True)
-    vault.deposit(victim, vault.tokens(1_000))
-    vault.carry()
-    vault.set_price(12)
-    vault.rebalance()
-    vault.venue.set_late(True)
-    vault.request_deposit(attacker, vault.tokens(1_000))
-    vault.observe()
-    shares = []
-    for spread in (0, wad(4)):
-        with evm.anchor():
-            vault.market.oracle.set_spread(spread, 0)
-            shares.append(vault.contract.settle_deposit(attacker))
-    hedge = vault.ratios()[0]
-    assert shares[1] == pytest.approx(shares[0] * (1 - 0.04 * hedge), rel=2e-3)
+    agreed, apart = come_by_sources(vault, attacker, 20, paid=3_900, late=True)
+    held, hedge = vault.holdings(), vault.ratios()[0]
+    assert held.equity + vault.value(held.short) + held.cash < held.debt
+    assert apart == pytest.approx(agreed * (1 - 0.04 * hedge / (1 - 0.0005 * hedge)), rel=1e-6)
 
 
 # --- calls that nobody needs
@@ -686,7 +690,7 @@ def test_nobody_spends_what_an_adapter_or_a_pool_was_allowed(
                 *(vault.venue, vault.strategy, vault.contract),
             ):
                 assert token.allowance(holder, spender) == 0
-    with reverts():
+    with reverts("not authorised"):
         market.reverse.withdraw_collateral(MAX, vault.strategy, attacker, sender=attacker)
-    with reverts():
+    with reverts("not authorised"):
         market.reverse.deleverage(1, 1, vault.strategy, attacker, b"", sender=attacker)
