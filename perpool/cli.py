@@ -276,6 +276,8 @@ def position(address: str, market: str | None, place: Place) -> None:
         show_table(
             "Carry vaults", cli_vaults.POSITION_HEADS, [*map(cli_vaults.position_row, vaults)]
         )
+        redemptions = [row for each in vaults for row in cli_vaults.redemption_rows(each)]
+        show_table("Redemptions", cli_vaults.REDEMPTION_HEADS, redemptions)
         show_table("Rewards", cli_vaults.REWARD_HEADS, [*map(cli_vaults.reward_row, rewards)])
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from perpool.text import limit, number, percent
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from decimal import Decimal
 
     from perpool.sdk import Market, Reward, VaultPosition, VaultStatus
@@ -24,6 +25,17 @@ POSITION_HEADS = [
     "shares to claim",
     "tokens to claim",
     "USDT to claim",
+]
+REDEMPTION_HEADS = [
+    "market",
+    "vault",
+    "shares",
+    "is",
+    "since",
+    "least tokens",
+    "USDT brought",
+    "brings now",
+    "anybody for less from",
 ]
 REWARD_HEADS = ["from", "to", "to claim", "part of all", "streamed a day", "until"]
 
@@ -97,6 +109,23 @@ def position_row(each: VaultPosition) -> tuple[str, ...]:
     )
 
 
+def redemption_rows(each: VaultPosition) -> list[tuple[str, ...]]:
+    """What an account has asked to redeem, and what of it is set apart, under REDEMPTION_HEADS."""
+    rows: list[tuple[str, ...]] = []
+    for part, state in ((each.redemption, "asked for"), (each.apart, "set apart")):
+        if part is None:
+            continue
+        brings = later = "-"
+        if each.apart is not None and part is each.apart:
+            problem = each.apart.problem
+            brings = number(each.apart.brings) if problem is None else f"not now: {problem.reason}"
+            later = when(each.apart.anybody_from)
+        what = number(part.shares), state, when(part.since)
+        terms = number(part.min_tokens), number(part.usdt)
+        rows.append((each.market, each.vault, *what, *terms, brings, later))
+    return rows
+
+
 def reward_row(each: Reward) -> tuple[str, ...]:
     """A reward as a row under REWARD_HEADS."""
     programme = each.programme
@@ -107,13 +136,18 @@ def reward_row(each: Reward) -> tuple[str, ...]:
         f"{number(each.earned)} {programme.token}",
         percent(each.share),
         number(programme.a_day),
-        "-" if ends_at is None else f"{ends_at:%Y-%m-%d %H:%M}",
+        "-" if ends_at is None else when(ends_at),
     )
 
 
 def parts(found: Sequence[Any], name: str) -> list[Any]:
     """One thing of each, None of what there is not."""
     return [None if each is None else getattr(each, name) for each in found]
+
+
+def when(time: datetime) -> str:
+    """A time, UTC."""
+    return f"{time:%Y-%m-%d %H:%M}"
 
 
 def times(value: Decimal | None) -> str:

@@ -35,7 +35,15 @@ from perpool.sdk.model import (
 from perpool.sdk.perp import PerpVenue, VenuePosition, VenueStatus
 from perpool.sdk.pools import ForwardPool, Pool, ReversePool
 from perpool.sdk.rewards import Programme, Reward, Rewards
-from perpool.sdk.vaults import CarryVault, Holdings, Standing, VaultPosition, VaultStatus
+from perpool.sdk.vaults import (
+    CarryVault,
+    Holdings,
+    Redemption,
+    SetApart,
+    Standing,
+    VaultPosition,
+    VaultStatus,
+)
 
 __all__ = [
     "Action",
@@ -57,9 +65,11 @@ __all__ = [
     "Problem",
     "Programme",
     "Rates",
+    "Redemption",
     "ReversePool",
     "Reward",
     "Rewards",
+    "SetApart",
     "ShortQuote",
     "Standing",
     "Step",

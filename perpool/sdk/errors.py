@@ -97,8 +97,8 @@ REMEDIES = {
         "that is not settled may be cancelled after a day."
     ),
     "order pending": (
-        "The redemption's order is at the venue: wait for it, half an hour at most. Where it is "
-        "filled, settle the redemption; where it fails, cancel then."
+        "The redemption's order is at the venue: wait until it is filled, and settle the "
+        "redemption then, or until its time is up, and cancel."
     ),
     "order refused": (
         "The venue did not take the order: it has no room, or fills at a worse price than the "

@@ -10,6 +10,7 @@ vault.claim_shares(account=key.address).send(key)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,18 +19,22 @@ from perpool.evm import Reverted
 from perpool.evm.codec import canonical, checksum
 from perpool.sdk.actions import Action
 from perpool.sdk.context import MarketContext, MarketContract, Token
-from perpool.sdk.errors import ActionError
+from perpool.sdk.errors import ActionError, remedy_for
+from perpool.sdk.model import Problem
 from perpool.sdk.perp import PerpVenue
 from perpool.sdk.units import (
     Amount,
     cap,
     from_wad,
+    moment,
     optional_wad,
     to_units,
 )
 
 MODES = {1: "lend", 2: "carry"}
 """The flags of ICarryVault.Mode."""
+GRACE = timedelta(hours=1)
+"""After which anybody may pay a part that is set apart out for less than its least."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,35 @@ class VaultStatus:
 
 
 @dataclass(frozen=True)
+class Redemption:
+    """What an account has asked to redeem."""
+
+    shares: Decimal
+    since: datetime
+    """Of the newest part of it."""
+    min_tokens: Decimal
+    """The least that it has to bring."""
+    usdt: Decimal
+    """Brought for its debt."""
+
+
+@dataclass(frozen=True)
+class SetApart(Redemption):
+    """A part whose order was filled at a venue that takes its time, since it was set apart.
+
+    It has no hedge and pays interest alone. Where it would bring fewer tokens than its least, only
+    the account can finish it, until `anybody_from`: at once, or after bringing USDT, for which
+    fewer of its tokens are sold. What is enough anybody can finish.
+    """
+
+    anybody_from: datetime
+    brings: Decimal | None
+    """Tokens for the account if it finished it now; None where that cannot be."""
+    problem: Problem | None
+    """Why not."""
+
+
+@dataclass(frozen=True)
 class VaultPosition:
     """An account in a vault."""
 
@@ -123,7 +157,11 @@ class VaultPosition:
     pending_deposit: Decimal
     """Tokens that wait to be settled."""
     pending_redeem: Decimal
-    """Shares that wait to be settled or paid out."""
+    """Shares that wait to be settled or paid out: of both that follow."""
+    redemption: Redemption | None
+    """What waits for a price, or for its order; None where nothing does."""
+    apart: SetApart | None
+    """What is set apart, and waits to be paid out."""
     claimable_shares: Decimal
     """Of settled deposits."""
     claimable_tokens: Decimal
@@ -198,11 +236,12 @@ class CarryVault(MarketContract):
         chain, contract, asset = self.context.chain, self.contract, self.asset
         account = checksum(canonical(account))
         block = chain.block_number
-        held, deposit, redeem, shares, tokens, usdt = chain.read(
+        held, deposit, redeem, asked, shares, tokens, usdt = chain.read(
             [
                 contract.balanceOf.bind(account),
                 contract.pendingDepositRequest.bind(0, account),
                 contract.pendingRedeemRequest.bind(0, account),
+                contract.redemption.bind(account),
                 contract.maxMint.bind(account),
                 contract.maxWithdraw.bind(account),
                 contract.claimable_usdt.bind(account),
@@ -222,9 +261,43 @@ class CarryVault(MarketContract):
             worth=None if worth is None else asset.amount(worth),
             pending_deposit=asset.amount(deposit),
             pending_redeem=self._shares(redeem),
+            redemption=self._redemption(asked),
+            apart=self._apart(account, asked, block),
             claimable_shares=self._shares(shares),
             claimable_tokens=asset.amount(tokens),
             claimable_usdt=self.context.usdt.amount(usdt),
+        )
+
+    def _redemption(self, asked: Any) -> Redemption | None:
+        since = moment(asked.requested_at)
+        if asked.shares == 0 or since is None:
+            return None
+        return Redemption(
+            shares=self._shares(asked.shares),
+            since=since,
+            min_tokens=self.asset.amount(asked.min_tokens),
+            usdt=self.context.usdt.amount(asked.usdt),
+        )
+
+    def _apart(self, account: str, asked: Any, block: int) -> SetApart | None:
+        since = moment(asked.apart_at)
+        if asked.apart_shares == 0 or since is None:
+            return None
+        brings, problem = None, None
+        try:
+            units = self.contract.settle_redeem.call(account, sender=account, block=block)
+            brings = self.asset.amount(units)
+        except Reverted as error:
+            reason = error.reason or str(error)
+            problem = Problem(reason, remedy_for(reason))
+        return SetApart(
+            shares=self._shares(asked.apart_shares),
+            since=since,
+            min_tokens=self.asset.amount(asked.apart_min_tokens),
+            usdt=self.context.usdt.amount(asked.apart_usdt),
+            anybody_from=since + GRACE,
+            brings=brings,
+            problem=problem,
         )
 
     def _standing(self, block: int) -> Standing | None:

@@ -20,6 +20,7 @@ from perpool.sdk import (
     UnknownVaultError,
 )
 from tests.integration.market_on_anvil import AnvilMarket, key
+from tests.integration.vault_on_anvil import Carry
 
 DAY = 86_400
 HOLDERS = 1
@@ -80,6 +81,35 @@ def holder(
     stage.report(price=PRICE)
     vault.settle_deposit(holder.address, account=keeper.address).send(keeper)
     vault.claim_shares(account=holder.address).send(holder)
+    return holder
+
+
+@pytest.fixture
+def slow(stage: AnvilMarket, market: Market) -> Iterator[CarryVault]:
+    """A vault at a venue that fills orders three blocks later, with USDT for it to borrow."""
+    lender = stage.actor("usdt lender", usdt=100_000)
+    market.reverse.deposit(100_000, account=lender.address).send(lender)
+    markets = dict(stage.record.markets)
+    Carry.deploy(stage, "SLOW", delay_blocks=3)
+    place = Perpool.connect(stage.anvil.http_url, deployment=stage.record.path)
+    yield place.markets["SLOW"].vaults["keep"]
+    stage.record.markets = markets
+    stage.record.save()
+
+
+@pytest.fixture
+def slow_holder(stage: AnvilMarket, slow: CarryVault, keeper: LocalAccount) -> LocalAccount:
+    """With 100 USDT, and 1,000 tokens in the vault, which carries."""
+    holder = stage.actor("slow holder", tokens=1_000, usdt=100)
+    slow.request_deposit(1_000, account=holder.address).send(holder)
+    stage.report(price=PRICE)
+    slow.settle_deposit(holder.address, account=keeper.address).send(keeper)
+    slow.claim_shares(account=holder.address).send(holder)
+    for _ in range(10):
+        stage.report(price=PRICE, funding=Decimal("0.2"))
+        stage.chain.mine(3)
+        slow.rebalance(account=keeper.address).send(keeper)
+    assert standing(slow).hedge_ratio == pytest.approx(Decimal("0.3"))
     return holder
 
 
@@ -222,6 +252,86 @@ def test_vault__what_is_not_settled(
     vault.cancel_redeem(account=holder.address).send(holder)
     position = vault.position(holder.address)
     assert (position.shares, position.pending_deposit, position.pending_redeem) == (1_000, 0, 0)
+
+
+def test_vault__a_redemption_at_a_venue_that_takes_its_time(
+    stage: AnvilMarket,
+    slow: CarryVault,
+    slow_holder: LocalAccount,
+    keeper: LocalAccount,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its holder can tell when it is his to finish, and what bringing USDT changes."""
+    holder = slow_holder
+    settle = slow.settle_redeem(holder.address, account=keeper.address)
+
+    asked = slow.request_redeem(400, account=holder.address, min_tokens="399.5", usdt_amount=5)
+    asked.send(holder)
+    stage.report(price=PRICE)
+    settle.send(keeper)
+    position = slow.position(holder.address)
+    assert (position.pending_redeem, position.apart) == (400, None)
+    assert position.redemption is not None
+    assert (position.redemption.shares, position.redemption.usdt) == (400, 5)
+    assert position.redemption.min_tokens == Decimal("399.5")
+
+    # the short is closed dearer than that allows for
+    stage.report(price=Decimal("10.08"))
+    stage.chain.mine(3)
+    settle.send(keeper)
+    filled_at = stage.chain.timestamp
+    position = slow.position(holder.address)
+    assert (position.pending_redeem, position.redemption) == (400, None)
+    apart = position.apart
+    assert apart is not None
+    assert (apart.shares, apart.usdt, apart.min_tokens) == (400, 5, Decimal("399.5"))
+    assert apart.since.timestamp() == filled_at
+    assert apart.anybody_from.timestamp() == filled_at + 3_600
+    assert apart.problem is None
+    assert apart.brings is not None
+    assert 398 < apart.brings < apart.min_tokens
+    # blocks of one second are as one: in it the keeper's call does nothing
+    stage.chain.warp(1)
+    with pytest.raises(ActionError, match=r"too few tokens\..*anybody an hour after"):
+        settle.send(keeper)
+    with pytest.raises(ActionError, match=r"no request\..*cannot be cancelled any more"):
+        slow.cancel_redeem(account=holder.address).send(holder)
+    monkeypatch.setenv("PERPOOL_RPC_URL", stage.anvil.http_url)
+    monkeypatch.setenv("PERPOOL_DEPLOYMENT", str(stage.record.path))
+    cli.main(("position", holder.address))
+    assert "set apart" in capsys.readouterr().out
+
+    slow.bring_usdt(holder.address, 95, account=holder.address).send(holder)
+    after = slow.position(holder.address).apart
+    assert after is not None
+    assert after.usdt == 100
+    assert after.brings is not None
+    assert after.brings > apart.min_tokens
+    settle.send(keeper)
+    position = slow.position(holder.address)
+    assert (position.pending_redeem, position.apart) == (0, None)
+    assert position.claimable_tokens == pytest.approx(after.brings, rel=Decimal("1e-6"))
+
+
+def test_position__what_is_set_apart_and_cannot_be_finished(
+    stage: AnvilMarket, slow: CarryVault, slow_holder: LocalAccount, keeper: LocalAccount
+) -> None:
+    holder = slow_holder
+    slow.request_redeem(400, account=holder.address, min_tokens=1).send(holder)
+    settle = slow.settle_redeem(holder.address, account=keeper.address)
+    stage.report(price=PRICE)
+    settle.send(keeper)
+    stage.report(price=PRICE)
+    stage.chain.mine(3)
+    settle.send(keeper)
+    stage.chain.warp(2 * DAY)
+    apart = slow.position(holder.address).apart
+    assert apart is not None
+    assert apart.brings is None
+    assert apart.problem is not None
+    assert apart.problem.reason == "stale price"
+    assert apart.problem.remedy
 
 
 # --- the venue

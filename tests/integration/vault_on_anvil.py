@@ -72,7 +72,13 @@ class Carry:
         strategy = chain.contract("CarryStrategy", vault.strategy())
         market.record.markets[symbol] = market.record.markets["ADA"] | {
             "venue": venue.address,
-            "vaults": {"keep": {"vault": vault.address, "strategy": strategy.address}},
+            "vaults": {
+                "keep": {
+                    "vault": vault.address,
+                    "strategy": strategy.address,
+                    "venue": venue.address,
+                }
+            },
         }
         market.record.save()
         return cls(market, vault, strategy, venue)

@@ -153,9 +153,9 @@ def call_of(task: Task, order: int) -> tuple[str, Call]:
 
 
 def just_apart(reader: Reader, tasks: Sequence[Task], head: Head) -> set[Task]:
-    """Of these redemptions those that were set apart in this very block.
+    """Of these redemptions those that were set apart in this very block, or one of its time.
 
-    In it nobody but their controllers can finish them, and a trial says nothing of the next.
+    Then nobody but their controllers can finish them, and a trial says nothing of what comes.
     """
     calls = [
         bind("CarryVault", each.vault.address, "redemption", each.controller) for each in tasks

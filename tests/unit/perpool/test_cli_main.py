@@ -23,7 +23,9 @@ from perpool.sdk import (
     Problem,
     Programme,
     Rates,
+    Redemption,
     Reward,
+    SetApart,
     ShortQuote,
     Standing,
     UnknownMarketError,
@@ -138,11 +140,13 @@ def vault_status() -> VaultStatus:
 
 def vault_position(**changes: Any) -> VaultPosition:
     values: dict[str, Any] = {"account": ADDRESS, "market": "ADA", "vault": "keep"}
-    amounts = {
+    amounts: dict[str, Any] = {
         "shares": Decimal(98),
         "worth": Decimal("99.96"),
         "pending_deposit": Decimal(0),
         "pending_redeem": Decimal(7),
+        "redemption": None,
+        "apart": None,
         "claimable_shares": Decimal(0),
         "claimable_tokens": Decimal(33),
         "claimable_usdt": Decimal(44),
@@ -386,6 +390,40 @@ def test_position__in_vaults_and_of_rewards(
     rewards.found = [replace(reward(), market="XRP")]
     assert "Rewards" not in run("position", ADDRESS, "--market", "ADA")[1]
     assert "Rewards" in run("position", ADDRESS)[1]
+
+
+def test_position__redemptions(run: Run, market: FakeMarket) -> None:
+    """One that waits for its order, and one that is set apart and can be finished or not."""
+    market.in_vaults = [vault_position()]
+    assert "Redemptions" not in run("position", ADDRESS)[1]
+    since = datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
+    asked = Redemption(Decimal(3), since, Decimal(29), Decimal(17))
+    apart = SetApart(
+        shares=Decimal(4),
+        since=since,
+        min_tokens=Decimal(41),
+        usdt=Decimal(5),
+        anybody_from=since + timedelta(hours=1),
+        brings=Decimal("39.5"),
+        problem=None,
+    )
+    market.in_vaults = [vault_position(redemption=asked)]
+    out = run("position", ADDRESS)[1]
+    assert "asked for" in out
+    assert "set apart" not in out
+    market.in_vaults = [vault_position(redemption=asked, apart=apart)]
+    rows = run("position", ADDRESS)[1].partition("Redemptions")[2]
+    for text in ("asked for", "29", "17", "2030-01-02 03:04"):
+        assert text in rows, text
+    for text in ("set apart", "41", "39.5", "2030-01-02 04:04"):
+        assert text in rows, text
+    found = json.loads(run("position", ADDRESS, "--json")[1])[0]["apart"]
+    assert (found["brings"], found["anybody_from"] - found["since"]) == ("39.5", 3_600)
+    failed = replace(apart, brings=None, problem=Problem("slippage", "bring USDT"))
+    market.in_vaults = [vault_position(apart=failed)]
+    rows = run("position", ADDRESS)[1].partition("Redemptions")[2]
+    assert "not now:" in rows
+    assert "slippage" in rows
 
 
 @pytest.mark.parametrize("address", ["0x12", "ada.eth", ADDRESS.replace("f39F", "f39f")])
