@@ -10,7 +10,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from perpool.anvil import Anvil
-from perpool.keeper.rebalancer.decide import OVERDUE
 from tests.chaos.world import figure
 from tests.integration.market_on_anvil import AnvilMarket, key
 from tests.integration.vault_on_anvil import (
@@ -214,7 +213,7 @@ def test_venue_stalls__the_other_vault_goes_on(world: AnvilMarket, start: Start)
     keeper.work()
     assert carry.margin() == pytest.approx(0.5, abs=0.01)
     # what it was due for has not come about
-    world.chain.warp(OVERDUE)
+    world.chain.warp(2 * HOUR)
     keeper.tick()
     assert [each.partition(":")[0] for each in keeper.health.check(0)] == ["vault STALLED keep"]
     # past its time the order fails, and the next one goes out
