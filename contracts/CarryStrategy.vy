@@ -104,15 +104,13 @@ def enter(assets: uint256) -> (uint256, uint256, uint256):
 
 
 @external
-def begin_exit(
-    controller: address, shares: uint256, total: uint256, usdt_brought: uint256
-) -> (uint256, bool, uint256):
+def begin_exit(controller: address, shares: uint256, total: uint256) -> (uint256, bool, uint256):
     """
     @notice After `sync` with no order pending; one part a controller.
-    @return Shares that it is for, whether they are set apart already, and tokens to expect where not.
+    @return Shares that it is for, whether they are set apart already, and USDT that the order should bring where not.
     """
     terms._check_vault()
-    return exits._begin(controller, shares, total, usdt_brought)
+    return exits._begin(controller, shares, total)
 
 
 @external

@@ -26,6 +26,7 @@ from perpool.reference.targets import (
     CarryParameters,
     is_off,
     margin_of,
+    most_tokens_for,
     nav,
     plan,
     tokens_down,
@@ -36,7 +37,7 @@ from perpool.reference.targets import (
 from perpool.reference.wad import WAD, truncated_div
 from perpool.reference.world import NOBODY, Event, World
 
-ORDER_LIFE = 1_800
+ORDER_LIFE = 5_400
 """Seconds that an order may wait."""
 
 
@@ -95,6 +96,8 @@ class Order:
     number: int = 0
     shares: int = 0
     total: int = 0
+    closing: int = 0
+    """Tokens of the short."""
 
 
 @dataclass
@@ -155,7 +158,7 @@ class CarryStrategy:
         if held.cash > self.memory.cash:
             return False, False
         self.memory.order = Order()
-        cost = self.venue.last_cost(self.name)
+        cost = self.venue.last_cost(self.name) - value_down(order.closing, held.price)
         self._set_apart(order.controller, order.shares, order.total, held, cost)
         return True, True
 
@@ -204,10 +207,8 @@ class CarryStrategy:
         after = replace(self.book(), price=bound).nav
         return taken, min(max(taken - cost, 0), max(after - before, 0)), before
 
-    def begin_exit(
-        self, controller: str, shares: int, total: int, brought: int
-    ) -> tuple[int, bool, int]:
-        """(shares that it is for, whether they are set apart already, tokens to expect)."""
+    def begin_exit(self, controller: str, shares: int, total: int) -> tuple[int, bool, int]:
+        """(shares that it is for, whether they are set apart already, USDT to come out if not)."""
         held = self.book()
         taken = self._payable(held, shares, total)
         closing = mul_div_up(held.short, taken, total)
@@ -215,12 +216,8 @@ class CarryStrategy:
             self._set_apart(controller, taken, total, held, 0)
             return taken, True, 0
         number, margin_out = self._close(held, closing, part_down(held.money, taken, total))
-        self.memory.order = Order(controller, number, taken, total)
-        if self.sync()[1]:
-            return taken, True, 0
-        usdt = margin_out + mul_div_down(held.cash, taken, total)
-        covered = mul_div_down(brought, taken, shares)
-        return taken, False, self._expected(held, taken, total, usdt, covered)
+        self.memory.order = Order(controller, number, taken, total, closing)
+        return taken, self.sync()[1], margin_out
 
     def finish_exit(self, controller: str, brought: int) -> tuple[int, int, int]:
         """(tokens sent, USDT sent, USDT pulled)."""
@@ -469,6 +466,8 @@ class CarryStrategy:
 
     def _collateral_room(self) -> int:
         pool = self.market.reverse
+        if pool.collateral_of[self.name] < self.memory.apart_collateral:
+            return 0
         return max(pool.collateral_cap - self.world.token.balances[pool.name], 0)
 
     def _withdrawable(self) -> int:
@@ -501,7 +500,7 @@ class CarryStrategy:
 
     def _take_back(self, shares: int) -> int:
         """Returns tokens, for the caller to count."""
-        if shares == 0:
+        if self._lent(shares) == 0:
             return 0
         self.memory.forward_shares -= shares
         return self.market.forward.redeem(self.name, shares, self.name, self.name)
@@ -616,8 +615,7 @@ class CarryStrategy:
         return self._attempt(buy) or 0
 
     def _most_tokens_for(self, usdt_amount: int, price: int) -> int:
-        """Tokens that getting so much USDT may cost."""
-        return share_of_down(tokens_down(usdt_amount, price), WAD + self.parameters.max_slippage)
+        return most_tokens_for(usdt_amount, price, self.parameters.max_slippage)
 
     def _swap(self, *, exact_in: bool, amount_in: int, out: int = 0) -> tuple[int, int]:
         """(what went out, what came in): USDT for tokens, or tokens for an exact USDT amount."""
@@ -682,34 +680,27 @@ class CarryStrategy:
             refuse("order refused")
         return number, margin_out
 
-    def _expected(self, held: Book, taken: int, total: int, usdt: int, covered: int) -> int:
-        """Tokens that an order that is out should bring, less slippage and what is owed."""
-        owed = mul_div_up(held.debt, taken, total)
-        expected = mul_div_down(held.tokens, taken, total)
-        if usdt > owed:
-            slippage = self.parameters.max_slippage
-            return expected + share_of_down(tokens_down(usdt - owed, held.price), WAD - slippage)
-        sold = self._most_tokens_for(max(owed - usdt - covered, 0), held.price)
-        return max(expected - sold, 0)
-
     def _set_apart(self, controller: str, shares: int, total: int, held: Book, cost: int) -> None:
         """Takes the shares' part of everything out of what the rest has.
 
-        `cost` is what closing their part of the short took, and already out of the position.
+        `cost` is what closing their part of the short took beyond what it is worth now.
         """
         memory, pool = self.memory, self.market.reverse
-        money = part_down(held.money + memory.cash + cost, shares, total) - cost
+        money = part_down(held.equity + memory.cash + cost, shares, total) - cost
         usdt = min(max(money, 0), memory.cash)
         memory.cash -= usdt
         tokens = mul_div_down(memory.idle, shares, total)
         memory.idle -= tokens
-        lent = mul_div_down(memory.forward_shares, shares, total)
-        tokens += self._take_back(min(lent, self._withdrawable()))
+        lent_shares = mul_div_down(memory.forward_shares, shares, total)
+        got = self._take_back(min(lent_shares, self._withdrawable()))
+        tokens += got
+        unpaid = max(mul_div_down(held.lent, shares, total) - got, 0)
         collateral, debt_shares = pool.collateral_of[self.name], pool.debt_shares[self.name]
         collateral -= min(collateral, memory.apart_collateral)
         debt_shares -= min(debt_shares, memory.apart_debt_shares)
         owed = mul_div_up(held.debt, shares, total) - (money - usdt)
-        own, own_debt_shares = mul_div_down(collateral, shares, total), 0
+        own = min(mul_div_down(collateral, shares, total) + unpaid, collateral)
+        own_debt_shares = 0
         if owed < 0:
             own = min(own + tokens_down(-owed, held.price), collateral)
         elif held.debt:
@@ -749,7 +740,8 @@ class CarryStrategy:
             dust = 0
         in_hand, sale = part.tokens, owed - paid + dust
         if sale:
-            collateral_out = min(self._most_tokens_for(sale, price), collateral)
+            most = self._most_tokens_for(sale, price) + min(tokens_down(paid, price), 2)
+            collateral_out = min(most, collateral)
             spent = self._sell_to_repay(collateral_out, sale, owed + dust)
             if spent is None:
                 refuse("slippage")

@@ -27,18 +27,21 @@ from perpool.reference.arithmetic import (
     share_of_down,
     word,
 )
-from perpool.reference.carry import CarryStrategy
+from perpool.reference.carry import Book, CarryStrategy
 from perpool.reference.ledger import virtual_shares
 from perpool.reference.market import Market
 from perpool.reference.perp import PerpVenue
 from perpool.reference.pool import entry
-from perpool.reference.targets import CarryParameters
+from perpool.reference.targets import CarryParameters, most_tokens_for, tokens_down
+from perpool.reference.wad import WAD
 from perpool.reference.world import NOBODY, Event, World
 
 TIP_PARTS = 4
 """Of the budget, what a due call gets: one in so many."""
 PATIENCE = 86_400
 """Seconds after which a request that could not be settled may be taken back."""
+MOST_TOKENS = 2**112
+"""That a request may ask for."""
 GRACE = 3_600
 """Seconds after which anybody may finish a redemption with fewer tokens than its least."""
 
@@ -198,13 +201,14 @@ class CarryVault:
         self._check_settleable(request.shares, request.requested_at)
         if not self._rebalance_first(caller):
             return 0
-        taken, apart, expected = self.strategy.begin_exit(
-            controller, request.shares, memory.total, request.usdt
-        )
+        held = self.strategy.book()
+        taken, apart, usdt = self.strategy.begin_exit(controller, request.shares, memory.total)
         if apart:
             self._burn(controller, taken)
             return self._finish(caller, controller, whole=True)
-        if expected < mul_div_up(request.min_tokens, taken, request.shares):
+        usdt += mul_div_down(held.cash, taken, memory.total)
+        least = mul_div_up(request.min_tokens, taken, request.shares)
+        if least and self._expected(held, request, taken, usdt) < least:
             refuse("too few tokens")
         memory.ordering, memory.ordered = controller, taken
         return 0
@@ -250,6 +254,10 @@ class CarryVault:
     ) -> int:
         """Returns the request's id, 0."""
         self._check_operator(caller, controller)
+        if self.memory.ordering == controller:
+            refuse("order pending")
+        if min_tokens > MOST_TOKENS:
+            refuse("amount too large")
         if (owner, caller) not in self.memory.operators:
             self._spend_allowance(caller, owner, shares)
         if shares == 0:
@@ -403,6 +411,17 @@ class CarryVault:
         idle = self._sync()
         self.memory.requests_turn = not idle
         return idle
+
+    def _expected(self, held: Book, request: RedeemRequest, taken: int, usdt: int) -> int:
+        """Tokens that shares should bring whose order is out: at the price, less slippage."""
+        total, slippage = self.memory.total, self.strategy.parameters.max_slippage
+        owed = mul_div_up(held.debt, taken, total)
+        expected = mul_div_down(held.tokens, taken, total)
+        if usdt > owed:
+            return expected + share_of_down(tokens_down(usdt - owed, held.price), WAD - slippage)
+        usdt += mul_div_down(request.usdt, taken, request.shares)
+        sold = most_tokens_for(max(owed - usdt, 0), held.price, slippage)
+        return max(expected - sold, 0)
 
     def _burn(self, controller: str, shares: int) -> None:
         """What the shares were for has been set apart."""

@@ -84,6 +84,11 @@ def tokens_up(usdt_amount: int, price: int) -> int:
     return mul_div_up(usdt_amount, PRICE_SCALE, price)
 
 
+def most_tokens_for(usdt_amount: int, price_e36: int, max_slippage: int) -> int:
+    """Tokens that getting so much USDT may cost, rounded down."""
+    return share_of_down(tokens_down(usdt_amount, price_e36), WAD + max_slippage)
+
+
 def margin_of(short: int, price: int, margin_ratio: int) -> int:
     """USDT that a short should have, rounded up."""
     return share_of_up(value_up(short, price), margin_ratio)

@@ -49,6 +49,7 @@ struct Order:
     id: uint256
     shares: uint256
     total: uint256
+    closing: uint256  # tokens of the short
 
 
 parts: HashMap[address, Part]
@@ -73,17 +74,20 @@ def _sync() -> (bool, bool):
         if held.cash > book.cash:
             # what has come out of the position has not been paid yet
             return False, False
-        self._set_apart(order, held, staticcall terms.VENUE.last_cost(self))
+        self._set_apart(
+            order,
+            held,
+            staticcall terms.VENUE.last_cost(self)
+            - convert(targets._value_down(order.closing, held.price), int256),
+        )
     self.order = empty(Order)
     return True, is_apart
 
 
 @internal
-def _begin(
-    controller: address, shares: uint256, total: uint256, brought: uint256
-) -> (uint256, bool, uint256):
+def _begin(controller: address, shares: uint256, total: uint256) -> (uint256, bool, uint256):
     """
-    @return Shares that it is for, whether they are set apart already, and tokens to expect.
+    @return Shares that it is for, whether they are set apart already, and where not USDT that the order should bring.
     """
     held: book.Book = book._read()
     taken: uint256 = shares
@@ -94,19 +98,22 @@ def _begin(
         )
     if taken == 0:
         errors._insufficient_cash()
-    order: Order = Order(controller=controller, id=0, shares=taken, total=total)
-    closing: uint256 = wad_math._mul_div_up(held.short, taken, total)
-    if closing == 0:
+    order: Order = Order(
+        controller=controller,
+        id=0,
+        shares=taken,
+        total=total,
+        closing=wad_math._mul_div_up(held.short, taken, total),
+    )
+    if order.closing == 0:
         self._set_apart(order, held, 0)
         return taken, True, 0
     margin_out: uint256 = 0
-    order.id, margin_out = self._close(held, closing, self._part_down(held.money, taken, total))
+    order.id, margin_out = self._close(
+        held, order.closing, self._part_down(held.money, taken, total)
+    )
     self.order = order
-    if self._sync()[1]:
-        return taken, True, 0
-    usdt: uint256 = margin_out + wad_math._mul_div_down(held.cash, taken, total)
-    covered: uint256 = wad_math._mul_div_down(brought, taken, shares)
-    return taken, False, self._expected(held, taken, total, usdt, covered)
+    return taken, self._sync()[1], margin_out
 
 
 @internal
@@ -128,26 +135,6 @@ def _close(held: book.Book, closing: uint256, money: int256) -> (uint256, uint25
 
 
 @internal
-@view
-def _expected(
-    held: book.Book, shares: uint256, total: uint256, usdt: uint256, brought: uint256
-) -> uint256:
-    """
-    @notice Tokens that the second half should bring with so much USDT of its own: at the price, less slippage.
-    """
-    owed: uint256 = wad_math._mul_div_up(held.debt, shares, total)
-    expected: uint256 = wad_math._mul_div_down(
-        held.idle + held.lent + held.collateral, shares, total
-    )
-    if usdt > owed:
-        return expected + wad_math._share_of_down(
-            targets._tokens_down(usdt - owed, held.price), WAD - terms.PARAMETERS.max_slippage
-        )
-    sold: uint256 = trades._most_tokens_for(owed - min(owed, usdt + brought), held.price)
-    return expected - min(expected, sold)
-
-
-@internal
 @pure
 def _part_down(money: int256, part: uint256, whole: uint256) -> int256:
     if money < 0:
@@ -159,12 +146,14 @@ def _part_down(money: int256, part: uint256, whole: uint256) -> int256:
 def _set_apart(order: Order, held: book.Book, cost: int256):
     """
     @notice Takes the shares' part of everything out of what the rest has.
-    @param cost USDT that closing their part of the short took; it is out of the position already.
+    @param cost USDT that closing their part of the short took beyond what it is worth now; it is out of the position already.
     """
     shares: uint256 = order.shares
     total: uint256 = order.total
+    # by its equity, not by its money: what the venue has closed of the others' short meanwhile he does not pay
     money: int256 = (
-        self._part_down(held.money + convert(book.cash, int256) + cost, shares, total) - cost
+        self._part_down(book._equity(held) + convert(book.cash, int256) + cost, shares, total)
+        - cost
     )
     part: Part = empty(Part)
     part.usdt = min(convert(max(money, 0), uint256), book.cash)
@@ -172,16 +161,21 @@ def _set_apart(order: Order, held: book.Book, cost: int256):
     book.cash -= part.usdt
     part.tokens = wad_math._mul_div_down(book.idle, shares, total)
     book.idle -= part.tokens
-    part.tokens += pools._take_back(
+    lent: uint256 = wad_math._mul_div_down(held.lent, shares, total)
+    got: uint256 = pools._take_back(
         min(wad_math._mul_div_down(book.forward_shares, shares, total), pools._withdrawable())
     )
+    part.tokens += got
 
     collateral: uint256 = 0
     debt_shares: uint256 = 0
     collateral, debt_shares = staticcall terms.REVERSE.position(self)
     collateral -= min(collateral, book.apart_collateral)
     debt_shares -= min(debt_shares, book.apart_debt_shares)
-    part.collateral = wad_math._mul_div_down(collateral, shares, total)
+    # with what the forward pool cannot pay now
+    part.collateral = min(
+        wad_math._mul_div_down(collateral, shares, total) + lent - min(lent, got), collateral
+    )
     money -= convert(wad_math._mul_div_up(held.debt, shares, total), int256)
     if money > 0:
         gained: uint256 = targets._tokens_down(convert(money, uint256), held.price)
@@ -259,7 +253,11 @@ def _pay_off(part: Part, brought: uint256, price: uint256) -> (uint256, uint256)
     in_hand: uint256 = part.tokens
     sale: uint256 = owed - paid + dust
     if sale > 0:
-        collateral_out: uint256 = min(trades._most_tokens_for(sale, price), collateral)
+        collateral_out: uint256 = targets._most_tokens_for(
+            sale, price, terms.PARAMETERS.max_slippage
+        )
+        # a few units more, which rounding takes of a small sale, within what the pool lets go for what is paid
+        collateral_out = min(collateral_out + min(targets._tokens_down(paid, price), 2), collateral)
         success: bool = False
         spent: uint256 = 0
         success, spent = trades._sell_to_repay(collateral_out, sale, owed + dust)

@@ -18,8 +18,8 @@ uses: book
 uses: terms
 
 WAD: constant(uint256) = 10**18
-# seconds an order may wait
-ORDER_LIFE: constant(uint256) = 1800
+# seconds an order may wait: longer than an hour, after which price feeds report at the latest
+ORDER_LIFE: constant(uint256) = 5400
 
 
 @internal

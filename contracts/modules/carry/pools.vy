@@ -9,6 +9,7 @@ from ethereum.ercs import IERC20
 from ethereum.ercs import IERC4626
 from contracts.modules import tokens
 from contracts.modules.carry import book
+from contracts.modules.carry import targets
 from contracts.modules.carry import terms
 from contracts.modules.carry import trades
 
@@ -21,8 +22,11 @@ uses: trades
 @view
 def _collateral_room() -> uint256:
     """
-    @notice Tokens that the reverse pool still takes as collateral.
+    @notice Tokens that the reverse pool still takes as collateral; none while a liquidation has left less than what is set
+            apart: they would be the parts'.
     """
+    if (staticcall terms.REVERSE.position(self))[0] < book.apart_collateral:
+        return 0
     cap: uint256 = (staticcall terms.REVERSE_POOL.caps())[2]
     return cap - min(cap, staticcall IERC20(terms.TOKEN).balanceOf(terms.REVERSE.address))
 
@@ -83,7 +87,8 @@ def _take_back(shares: uint256) -> uint256:
     """
     @notice Redeems shares of the forward pool, for the caller to count the tokens.
     """
-    if shares == 0:
+    # for too few to be worth a unit the pool reverts
+    if staticcall IERC4626(terms.FORWARD).convertToAssets(shares) == 0:
         return 0
     book.forward_shares -= shares
     return extcall IERC4626(terms.FORWARD).redeem(shares, self, self)
@@ -170,7 +175,9 @@ def _sell(worth: uint256, price: uint256) -> bool:
     usdt_amount: uint256 = self._without_dust(min(min(worth, debt), trades.max_trade))
     if usdt_amount == 0:
         return False
-    collateral_out: uint256 = min(trades._most_tokens_for(usdt_amount, price), collateral)
+    collateral_out: uint256 = min(
+        targets._most_tokens_for(usdt_amount, price, terms.PARAMETERS.max_slippage), collateral
+    )
     success: bool = False
     spent: uint256 = 0
     success, spent = trades._sell_to_repay(collateral_out, usdt_amount, usdt_amount)

@@ -22,6 +22,8 @@ uses: frame
 
 # after which a request that could not be settled may be taken back
 PATIENCE: constant(uint256) = 86400
+# that a request may ask for
+MOST_TOKENS: constant(uint256) = 2**112
 
 
 struct DepositRequest:
@@ -113,6 +115,11 @@ def _request_redeem(
     shares: uint256, controller: address, owner: address, usdt_amount: uint256, min_tokens: uint256
 ):
     self._check_operator(controller)
+    if self.ordering == controller:
+        # what is added then would have to be told from what the order is for
+        carry_errors._order_pending()
+    if min_tokens > MOST_TOKENS:
+        errors._too_large()
     if not self.operators[owner][msg.sender]:
         share_token._spend_allowance(owner, shares)
     if shares == 0:

@@ -16,6 +16,7 @@ from contracts.modules import wad_math
 from contracts.modules.carry import frame
 from contracts.modules.carry import requests
 from contracts.modules.carry import shares as share_token
+from contracts.modules.carry import targets
 from contracts.modules.carry import tips
 
 uses: frame
@@ -134,20 +135,57 @@ def _settle_redeem(controller: address) -> uint256:
     requests._check_settleable(request.shares, request.requested_at)
     if not self._rebalance_first():
         return 0
+    held: ICarryVault.Holdings = empty(ICarryVault.Holdings)
+    if request.min_tokens > 0:
+        held = staticcall frame.STRATEGY.holdings()
     taken: uint256 = 0
     is_apart: bool = False
-    expected: uint256 = 0
-    taken, is_apart, expected = extcall frame.STRATEGY.begin_exit(
-        controller, request.shares, share_token.total, request.usdt
+    usdt: uint256 = 0
+    taken, is_apart, usdt = extcall frame.STRATEGY.begin_exit(
+        controller, request.shares, share_token.total
     )
     if is_apart:
         self._burn(controller, taken)
         return self._finish(controller, True)
-    if expected < wad_math._mul_div_up(request.min_tokens, taken, request.shares):
-        carry_errors._too_few_tokens()
+    if request.min_tokens > 0:
+        usdt += wad_math._mul_div_down(held.cash, taken, share_token.total)
+        if self._expected(held, request, taken, usdt) < self._least(request, taken):
+            carry_errors._too_few_tokens()
     requests.ordering = controller
     self.ordered = taken
     return 0
+
+
+@internal
+@view
+def _expected(
+    held: ICarryVault.Holdings, request: requests.RedeemRequest, shares: uint256, usdt: uint256
+) -> uint256:
+    """
+    @notice Tokens that shares should bring whose order is out: at the price, less slippage.
+    @param held Before the order.
+    @param usdt Of position and cash.
+    """
+    total: uint256 = share_token.total
+    slippage: uint256 = (staticcall frame.STRATEGY.parameters()).max_slippage
+    owed: uint256 = wad_math._mul_div_up(held.debt, shares, total)
+    expected: uint256 = wad_math._mul_div_down(
+        held.idle + held.lent + held.collateral, shares, total
+    )
+    if usdt > owed:
+        bought: uint256 = targets._tokens_down(usdt - owed, held.price_e36)
+        return expected + wad_math._share_of_down(bought, wad_math.WAD - slippage)
+    brought: uint256 = wad_math._mul_div_down(request.usdt, shares, request.shares)
+    sold: uint256 = targets._most_tokens_for(
+        owed - min(owed, usdt + brought), held.price_e36, slippage
+    )
+    return expected - min(expected, sold)
+
+
+@internal
+@pure
+def _least(request: requests.RedeemRequest, shares: uint256) -> uint256:
+    return wad_math._mul_div_up(request.min_tokens, shares, request.shares)
 
 
 @internal
@@ -159,7 +197,7 @@ def _burn(controller: address, shares: uint256):
     part: Part = Part(
         shares=shares,
         usdt=wad_math._mul_div_down(request.usdt, shares, request.shares),
-        min_tokens=wad_math._mul_div_up(request.min_tokens, shares, request.shares),
+        min_tokens=self._least(request, shares),
         apart_at=block.timestamp,
     )
     self.parts[controller] = part

@@ -51,6 +51,15 @@ def _tokens_up(usdt_amount: uint256, price_e36: uint256) -> uint256:
 
 @internal
 @pure
+def _most_tokens_for(usdt_amount: uint256, price_e36: uint256, max_slippage: uint256) -> uint256:
+    """
+    @notice Tokens that getting so much USDT may cost, rounded down.
+    """
+    return wad_math._share_of_down(self._tokens_down(usdt_amount, price_e36), WAD + max_slippage)
+
+
+@internal
+@pure
 def _margin_share(p: ICarryVault.Parameters) -> uint256:
     """
     @notice m * h: margin of a whole hedge, of the collateral's value.

@@ -127,17 +127,6 @@ def _sell_to_repay(
 
 
 @internal
-@view
-def _most_tokens_for(usdt_amount: uint256, price: uint256) -> uint256:
-    """
-    @notice Tokens that getting so much USDT may cost.
-    """
-    return wad_math._share_of_down(
-        targets._tokens_down(usdt_amount, price), WAD + terms.PARAMETERS.max_slippage
-    )
-
-
-@internal
 def _swap(
     token_in: address,
     token_out: address,

@@ -130,7 +130,7 @@ def test_strategy__obeys_its_vault_alone(plain: Vault, alice: Any) -> None:
         strategy.sync,
         strategy.rebalance,
         lambda **sender: strategy.enter(1, **sender),
-        lambda **sender: strategy.begin_exit(alice, 1, 1, 0, **sender),
+        lambda **sender: strategy.begin_exit(alice, 1, 1, **sender),
         lambda **sender: strategy.finish_exit(alice, 0, **sender),
         lambda **sender: strategy.set_max_trade(1, **sender),
         lambda **sender: strategy.set_swapper(alice, b"", b"", **sender),

@@ -429,7 +429,7 @@ def test_rebalance__late__an_expired_order_fails(plain: Vault, alice: Account) -
     plain.venue.set_late(True)
     plain.venue.set_stalled(True)
     plain.rebalance()
-    plain.wait(1_801)
+    plain.wait(5_401)
     plain.venue.set_stalled(False)
     plain.venue.set_late(False)
     assert plain.rebalance()
