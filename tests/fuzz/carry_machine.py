@@ -4,7 +4,8 @@
     machine.play(seed=1, steps=400)
 
 A step is one call, or time and prices that move. Vault, strategy, venue, pools and a fair swap
-adapter are the contracts; each call is made in both worlds, and everything is read from the chain.
+adapter are the contracts; each call is made in both worlds. What there is, is read from the chain,
+and what is asked, brought and claimed from the model, which has to equal it (MOD-1).
 """
 
 from __future__ import annotations
@@ -53,11 +54,13 @@ RULES = (
     "bring",
     "give",
     "limit",
-    "liquidate",
+    "liquidate_short",
+    "liquidate_loan",
 )
-WEIGHTS = (30, 6, 10, 8, 12, 8, 8, 26, 6, 3, 2, 3, 4, 4, 2)
+WEIGHTS = (30, 6, 10, 8, 12, 8, 8, 26, 6, 3, 3, 3, 4, 4, 6, 3)
 REGIME = 50
 """Steps in which funding stays high, or low, so that the vault stands on either side."""
+LOWEST, HIGHEST = WHOLE_PRICE, 10**3 * WHOLE_PRICE
 RATIO = 10**36
 """Of what tips dilute by."""
 DUST = 4
@@ -73,6 +76,12 @@ class Seen:
     """The order at the venue; what comes of it is not the doing of the call that sees it."""
     leaving: bool
     """A redemption's order is out, or confirmed and its part not set apart: the next call does."""
+    size: int
+    """Of the position; negative is short."""
+    loan: tuple[int, int]
+    """(collateral, debt shares) of the reverse pool, with what is set apart."""
+    apart: tuple[int, int]
+    """What the strategy counts of that as set apart."""
     nav: int
     total: int
     balances: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -91,6 +100,7 @@ class Machine:
         self.vault: CarryVault = self.stage.add_vault(VAULT, parameters)
         self.strategy: CarryStrategy = self.vault.strategy
         self.contract = self.stage.contracts[VAULT]
+        self.strategy_contract = self.stage.evm.at("CarryStrategy", self.contract.strategy())
         self.parameters = parameters
         for name in (*PEOPLE, STRANGER):
             self.stage.addresses.setdefault(name, self.stage.evm.account(name))
@@ -104,6 +114,8 @@ class Machine:
         """Tokens and USDT that were sent to vault and strategy for nothing."""
         self.closed = (0, 0)
         """By the last order, if it closed a part of the short: tokens, and USDT with the fee."""
+        self.apart: dict[str, tuple[int, int]] = {}
+        """Controller -> (collateral, debt shares), by what was logged when it was set apart."""
         self.diluted = 0
         """By tips, each as a part of the shares that there were; RATIO."""
         self.steps = 0
@@ -168,7 +180,9 @@ class Machine:
         stage.model.block_number = stage.evm.block_number
         stage.model.events.clear()
         try:
-            told, predicted = getattr(stage.twin(name), function)(caller, *args), None
+            # data for the receiver is a callback of the model's, and nobody here is called back
+            asked = [None if isinstance(arg, bytes) else arg for arg in args]
+            told, predicted = getattr(stage.twin(name), function)(caller, *asked), None
         except PoolError as error:
             told, predicted = None, error.reason
         require(predicted == actual, "MOD-1", f"model {predicted!r}, chain {actual!r}")
@@ -185,6 +199,7 @@ class Machine:
             f"the model logs {logged}, the chain {events}",
         )
         self.logged.update(event.name for event in events)
+        self._take_in_parts(events)
         filled = self._take_in_fills()
         after = self._seen = self.observe()
         self.compare(after, {caller, *(arg for arg in args if isinstance(arg, str))})
@@ -196,6 +211,15 @@ class Machine:
         if "SetApart" in did and not did & {"Rebalanced", "DepositSettled"}:
             self.check_set_apart(before, after, filled)
         return None
+
+    def _take_in_parts(self, events: list[Event]) -> None:
+        """Redemptions that are between their halves by now."""
+        for event in events:
+            args = dict(event.args)
+            if event.name == "SetApart":
+                self.apart[args["controller"]] = args["collateral"], args["debt_shares"]
+            elif event.name == "RedeemSettled":
+                del self.apart[args["controller"]]
 
     def _take_in_fills(self) -> bool:
         """Whether an order of the strategy was filled by this call."""
@@ -225,10 +249,17 @@ class Machine:
 
     def observe(self) -> Seen:
         stage, contract = self.stage, self.contract
-        pending = stage.contracts["perp"].position(stage.addresses[STRATEGY]).pending
-        worth = contract.totalAssets(), contract.totalSupply()
-        leaving = self.vault.memory.ordering != NOBODY
-        seen = Seen(tuple(contract.holdings()), pending, leaving, *worth)
+        position = stage.contracts["perp"].position(stage.addresses[STRATEGY])
+        seen = Seen(
+            holdings=tuple(contract.holdings()),
+            pending=position.pending,
+            leaving=self.vault.memory.ordering != NOBODY,
+            size=position.size,
+            loan=tuple(stage.contracts["reverse"].position(stage.addresses[STRATEGY]))[:2],
+            apart=tuple(self.strategy_contract.set_apart()),
+            nav=contract.totalAssets(),
+            total=contract.totalSupply(),
+        )
         for name in (VAULT, STRATEGY):
             at = stage.addresses[name]
             seen.balances[name] = stage.token.balanceOf(at), stage.usdt.balanceOf(at)
@@ -305,19 +336,17 @@ class Machine:
             "CAR-2",
             f"the vault holds {seen.shares[VAULT]} shares",
         )
-        pool = self.stage.model.reverse
         require(
-            strategy.apart_collateral == sum(each.collateral for each in parts)
-            and strategy.apart_debt_shares == sum(each.debt_shares for each in parts),
+            seen.apart == tuple(map(sum, zip((0, 0), *self.apart.values(), strict=True))),
             "CAR-3",
-            f"{strategy.apart_collateral} and {strategy.apart_debt_shares} are set apart",
+            f"{seen.apart} is set apart, for {self.apart}",
         )
         require(
-            pool.debt_shares[STRATEGY] == 0 or pool.collateral_of[STRATEGY] > 0,
+            seen.loan[1] == 0 or seen.loan[0] > 0,
             "CAR-3",
-            "a debt without collateral",
+            f"a debt without collateral: {seen.loan}",
         )
-        require(self.stage.venue.memory.held[STRATEGY].size <= 0, "CAR-4", "the vault is long")
+        require(seen.size <= 0, "CAR-4", f"the vault is long: {seen.size}")
 
     def check_tips(self, events: list[Event], before: Seen, after: Seen, rebalanced: bool) -> None:
         """Whoever stays is diluted by the rate at most, whoever else comes and goes."""
@@ -435,14 +464,18 @@ class Machine:
         wild = dice.random() < 0.06
         factor = dice.uniform(0.7, 1.35) if wild else dice.uniform(0.97, 1.03)
         price = int(self.price * factor)
-        self.price = min(max(price, WHOLE_PRICE), 10**3 * WHOLE_PRICE) // 10**12 * 10**12
+        self.price = min(max(price, LOWEST), HIGHEST) // 10**12 * 10**12
         if dice.random() < 0.3:
             bull = self.steps // REGIME % 2 == 0
             self.funding = int(dice.choice([0.3, 0.6] if bull else [-0.4, 0.02, 0.1]) * WAD)
+        self.successes["wait"] += 1
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """To the time, price and funding that are set."""
         self.trace.append(f"price {self.price / WHOLE_PRICE:.4f}, funding {self.funding / WAD}")
         self._seen = None
         self.look()
-        self.successes["wait"] += 1
         for name in ("reverse", "forward"):
             self.stage.do(name, "sync_funding", KEEPER)
         self._seen = self.observe()
@@ -510,8 +543,11 @@ class Machine:
         self.call("rebalance", VAULT, "rebalance", KEEPER)
 
     def _settle_order(self) -> None:
-        number = self.stage.venue.memory.last_request
+        venue = self.stage.venue
+        number = venue.memory.last_request
+        before = venue.status(number)
         self.call("settle_order", "perp", "settle", KEEPER, number)
+        self.states["settled by anybody"] += venue.status(number) != before
 
     def _transfer(self) -> None:
         who = self._somebody()
@@ -519,8 +555,18 @@ class Machine:
         self.call("transfer", VAULT, "transfer", who, self._somebody(), shares)
 
     def _cancel(self) -> None:
-        who = self._somebody()
-        function = self.dice.choice(["cancel_deposit", "cancel_redeem"])
+        """Mostly once it may be, by somebody who has asked."""
+        memory, dice = self.vault.memory, self.dice
+        function = dice.choice(["cancel_deposit", "cancel_redeem"])
+        asked = {name: each.shares > 0 for name, each in memory.redeems.items()}
+        if function == "cancel_deposit":
+            if not any(each.assets for each in memory.deposits.values()):
+                self._request_deposit()
+            asked = {name: each.assets > 0 for name, each in memory.deposits.items()}
+        who = self._of(asked)
+        if dice.random() < 0.7:
+            self.now += DAY
+            self._go_on()
         self.call("cancel", VAULT, function, who, who, who)
 
     def _give(self) -> None:
@@ -566,10 +612,24 @@ class Machine:
             self.strategy.memory.max_trade = largest
         self.successes["limit"] += 1
 
-    def _liquidate(self) -> None:
-        """Whoever wants to, where it can be done."""
-        if self.dice.random() < 0.5:
-            most = 2**256 - 1
-            self.call("liquidate", "reverse", "liquidate", STRANGER, STRATEGY, most, STRANGER, b"")
-        else:
-            self.call("liquidate", "perp", "liquidate", STRANGER, STRATEGY, STRANGER)
+    def _liquidate_short(self) -> None:
+        """A rise to where it can be done, before anybody has added margin; or without one."""
+        self._jump(self.stage.venue.liquidation_price(STRATEGY), self.dice.uniform(1.001, 1.1))
+        self.call("liquidate_short", "perp", "liquidate", STRANGER, STRATEGY, STRANGER)
+
+    def _liquidate_loan(self) -> None:
+        """A fall to where it can be done, before anything of the short's profit has repaid it."""
+        pool = self.stage.model.reverse
+        collateral, debt = pool.collateral_of[STRATEGY], pool.debt_of(STRATEGY)
+        backing = collateral * pool.leg.liquidation_ltv // WAD
+        self._jump(debt * 10**36 // max(backing, 1), self.dice.uniform(0.9, 0.999))
+        call = (STRATEGY, 2**256 - 1, STRANGER, b"")
+        self.call("liquidate_loan", "reverse", "liquidate", STRANGER, *call)
+
+    def _jump(self, threshold: int, beyond: float) -> None:
+        """The price goes so far beyond a threshold, where there is one that it can get to."""
+        price = int(threshold * beyond)
+        if LOWEST <= price <= HIGHEST and self.dice.random() < 0.8:
+            self.now += 60
+            self.price = price // 10**12 * 10**12
+            self._go_on()

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.fuzz
 STEPS = int(os.environ.get("PERPOOL_FUZZ_STEPS", "600"))
 AT_ONCE = venue_parameters(DAY)
 DELAYED = replace(AT_ONCE, delay_blocks=1)
-SELDOM = {"liquidate", "cancel", "settle_order"}
+SELDOM = {"liquidate_short", "liquidate_loan", "cancel"}
 
 
 @pytest.mark.parametrize(("seed", "parameters"), [(1, KEEP), (2, NEUTRAL), (3, KEEP), (4, NEUTRAL)])
@@ -29,10 +29,15 @@ def test_carry_vault(seed: int, parameters: CarryParameters, delayed: bool) -> N
 
     scale = STEPS / 600
     for rule in RULES:
-        least = 0 if rule in SELDOM else max(int(4 * scale), 1)
+        least = 1 if rule in SELDOM else max(int(4 * scale), 1)
+        if rule == "liquidate_loan" and parameters == KEEP:
+            # it owes so little that no fall may get there
+            least = 0
         refused = {why: n for (which, why), n in machine.refusals.items() if which == rule}
         went = machine.successes[rule]
         assert went >= least, f"{rule} went through {went} times, not {least}; refused: {refused}"
+    # what somebody else settles is the strategy's to find out
+    assert machine.states["settled by anybody"] >= 1 or not delayed
     # it stood on both sides
     assert machine.states["short"] > STEPS // 20
     assert machine.states["lend"] > STEPS // 20
