@@ -17,10 +17,11 @@ from typing import Any
 from perpool.evm import Reverted
 from perpool.reference.arithmetic import PoolError
 from perpool.reference.perp import PerpVenue, Status
-from perpool.reference.perp_books import PerpParameters, State
+from perpool.reference.perp_books import Held, PerpParameters, State
 from perpool.reference.world import Event, Token, World
 from tests.invariants.steps import require
 from tests.market import MAX, YEAR, wad
+from tests.stored import Stored
 from tests.venues import FEED_DECIMALS, Parameters, Venue
 
 TRADERS = ("shorter", "longer", "farmer", "trader", "whale")
@@ -63,6 +64,7 @@ class Machine:
     def __init__(self, venue: Venue, parameters: Parameters, *, independent: bool = False) -> None:
         self.independent = independent
         self.venue, self.evm, self.contract = venue, venue.evm, venue.contract
+        self.stored = Stored(venue.contract)
         self.parameters = parameters
         self.accounts = {name: venue.give(name, venue.usd(USDT_EACH)) for name in PEOPLE}
         self.addresses = {name: account.address for name, account in self.accounts.items()}
@@ -275,12 +277,10 @@ class Machine:
             "VEN-3",
             f"{claims} may be claimed of {seen.accrued}",
         )
-        if self.independent:
-            return
-        # the indices that positions are settled up to are those of the model, which are the chain's
-        memory = self.model.memory
         receipts = dues = 0
-        for held in memory.held.values():
+        for account in self.accounts.values():
+            # the indices up to which a position is settled are in no view
+            held = self.stored.entry(Held, "books", "positions", key=account)
             size = abs(held.size)
             moved = (
                 size * (state.positive_e36 - held.positive_e36),

@@ -11,6 +11,7 @@ from perpool.evm import Evm
 from tests.fuzz.perp_machine import RULES, Machine
 from tests.market import wad
 from tests.venues import Parameters, deploy_venue
+from tests.weakness import documented
 
 pytestmark = pytest.mark.fuzz
 
@@ -27,6 +28,7 @@ FAULTS = {
         "state.short_entries + state.long_gains + self._receipts(state)",
         "state.short_entries + self._receipts(state)",
     ),
+    "VEN-4": (f"{MODULES}/funding.vy", "    after.state.dues_e36 -= due\n", ""),
     "VEN-5": (f"{MODULES}/trading.vy", "        return errors.EXPOSURE_CAP\n", "        pass\n"),
     "VEN-6": (
         f"{MODULES}/closing.vy",
@@ -131,3 +133,7 @@ def test_perp_venue__weakened(evm: Evm, invariant: str) -> None:
             machine.play(seed=1, steps=STEPS)
     finally:
         machine.close()
+
+
+def test_perp_venue__all_invariants_can_fail() -> None:
+    assert set(FAULTS) == documented("VEN")

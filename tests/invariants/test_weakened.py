@@ -7,37 +7,20 @@ so it is the invariant that notices, not the comparison with the model.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 
 import pytest
 
-from perpool.build import Patches, compile_patched
+from perpool.build import compile_patched
 from perpool.evm import Evm
 from tests.invariants import draws, playbooks
 from tests.invariants.arena import Arena, deploy_arena
 from tests.invariants.machine import playing, replay, shorten
 from tests.invariants.steps import Step, Violation
+from tests.weakness import MODULES, Weakness
 
 STEPS = 2_000
 SEEDS = (1, 2, 3, 4)
 """Tried in turn until one notices: a mistake may need a rare state."""
-MODULES = "contracts/modules"
-
-
-@dataclass(frozen=True)
-class Weakness:
-    """A mistake, by the pool that has it, and the invariants of which it breaks one first."""
-
-    name: str
-    pool: str
-    file: str
-    old: str
-    new: str
-    breaks: tuple[str, ...]
-
-    @property
-    def patches(self) -> Patches:
-        return {f"{MODULES}/{self.file}": [(self.old, self.new)]}
 
 
 WEAKNESSES = [
@@ -266,8 +249,8 @@ WEAKNESSES = [
 
 def weakened_arena(evm: Evm, weakness: Weakness) -> Arena:
     """A market in which one pool has the weakness."""
-    artifact = compile_patched(weakness.pool, weakness.patches)
-    if weakness.pool == "ReversePool":
+    artifact = weakness.compile()
+    if weakness.contract == "ReversePool":
         return deploy_arena(evm, reverse_pool=artifact)
     return deploy_arena(evm, forward_pool=artifact)
 
@@ -290,7 +273,7 @@ def first_violation(
     return None, machine.trace
 
 
-@pytest.mark.parametrize("weakness", WEAKNESSES, ids=lambda each: each.name.replace(" ", "-"))
+@pytest.mark.parametrize("weakness", WEAKNESSES, ids=str)
 def test_weakened__breaks_its_invariant(evm: Evm, weakness: Weakness) -> None:
     arena = weakened_arena(evm, weakness)
 
