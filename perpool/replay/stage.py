@@ -21,7 +21,7 @@ from typing import Any
 
 from eth_utils.crypto import keccak
 
-from perpool.build import compile_contract
+from perpool.build import Artifact, compile_contract
 from perpool.evm import Account, Contract, Evm
 from perpool.history import DAY, HOUR
 from perpool.reference.arithmetic import MAX_UINT128, PRICE_SCALE, PoolError
@@ -258,14 +258,20 @@ class Stage:
         self.fund(PROVIDER, usdt=liquidity)
         self.do("perp", "add_liquidity", PROVIDER, liquidity, PROVIDER)
 
-    def add_vault(self, name: str, parameters: CarryParameters) -> CarryVault:
-        """A vault of both worlds, without a cap, with a holder's deposit settled in it."""
+    def add_vault(
+        self,
+        name: str,
+        parameters: CarryParameters,
+        artifact: str | Artifact = "CarryVault",
+        strategy: str | Artifact = "CarryStrategy",
+    ) -> CarryVault:
+        """A vault of both worlds, without a cap; the first one's strategy is all others' too."""
         if not self.vaults:
-            self.blueprint = self.evm.deploy_blueprint("CarryStrategy")
+            self.blueprint = self.evm.deploy_blueprint(strategy)
         pools = self.contracts["reverse"], self.contracts["forward"], self.contracts["perp"]
         title = f"Carry vault, {name}"
         contract = self.evm.deploy(
-            "CarryVault", self.blueprint, *pools, astuple(parameters), title, name
+            artifact, self.blueprint, *pools, astuple(parameters), title, name
         )
         vault = CarryVault(self.model, self.venue, parameters, name)
         self.model.parts += [vault.strategy, vault]

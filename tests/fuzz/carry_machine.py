@@ -15,6 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from perpool.build import Artifact
 from perpool.evm import Reverted
 from perpool.history import DAY, HOUR
 from perpool.reference.arithmetic import PoolError
@@ -27,6 +28,7 @@ from perpool.reference.wad import WAD
 from perpool.reference.world import NOBODY, Event
 from perpool.replay.stage import HOLDER, KEEPER, Conditions, Stage, StageError, percent
 from perpool.replay.timeline import WHOLE_PRICE, Moment
+from tests.fuzz.carry_words import VaultWords
 from tests.invariants.steps import require
 from tests.market import ZERO_ADDRESS
 
@@ -66,6 +68,9 @@ RATIO = 10**36
 DUST = 4
 """Units of rounding that sums of rounded values may be apart by."""
 
+Outcome = tuple[str | None, Any, list[Event]]
+"""The chain's reason, None for success; what was returned; what vault and strategy have logged."""
+
 
 @dataclass
 class Seen:
@@ -92,15 +97,22 @@ class Seen:
 class Machine:
     """One run on a chain of its own."""
 
-    def __init__(self, venue: PerpParameters, parameters: CarryParameters, seed: int) -> None:
+    def __init__(
+        self,
+        venue: PerpParameters,
+        parameters: CarryParameters,
+        seed: int,
+        artifact: str | Artifact = "CarryVault",
+        strategy: str | Artifact = "CarryStrategy",
+    ) -> None:
         self.dice = random.Random(f"carry {seed}")
         self.price, self.funding = START_PRICE * WHOLE_PRICE, WAD // 2
         self.now = START
         self.stage = Stage(self.moment(), CONDITIONS, venue)
-        self.vault: CarryVault = self.stage.add_vault(VAULT, parameters)
+        self.vault: CarryVault = self.stage.add_vault(VAULT, parameters, artifact, strategy)
         self.strategy: CarryStrategy = self.vault.strategy
         self.contract = self.stage.contracts[VAULT]
-        self.strategy_contract = self.stage.evm.at("CarryStrategy", self.contract.strategy())
+        self.strategy_contract = self.stage.evm.at(strategy, self.contract.strategy())
         self.parameters = parameters
         for name in (*PEOPLE, STRANGER):
             self.stage.addresses.setdefault(name, self.stage.evm.account(name))
@@ -110,6 +122,7 @@ class Machine:
             getattr(address, "address", address): name
             for name, address in self.stage.addresses.items()
         }
+        self.words = VaultWords(self.contract, self.strategy_contract, self.stage.addresses, PEOPLE)
         self.gifts: Counter[str] = Counter()
         """Tokens and USDT that were sent to vault and strategy for nothing."""
         self.closed = (0, 0)
@@ -158,7 +171,7 @@ class Machine:
             except (AssertionError, StageError) as error:
                 steps_before = "\n".join(self.trace[-12:])
                 raise AssertionError(f"{error}\nafter\n{steps_before}") from error
-            self.states["short"] += self.strategy.book().short > 0
+            self.states["short"] += self.stage.venue.memory.held[STRATEGY].size < 0
             self.states["lend"] += not self.strategy.memory.carrying
 
     # -- a call --
@@ -177,27 +190,12 @@ class Machine:
             value, events = receipt.return_value, self._events(receipt)
         except Reverted as error:
             actual = error.reason
-        stage.model.block_number = stage.evm.block_number
-        stage.model.events.clear()
-        try:
-            # data for the receiver is a callback of the model's, and nobody here is called back
-            asked = [None if isinstance(arg, bytes) else arg for arg in args]
-            told, predicted = getattr(stage.twin(name), function)(caller, *asked), None
-        except PoolError as error:
-            told, predicted = None, error.reason
-        require(predicted == actual, "MOD-1", f"model {predicted!r}, chain {actual!r}")
+        self.follow(name, function, caller, args, (actual, value, events))
         self._seen = before
         if actual is not None:
             self.refusals[rule, actual] += 1
             return actual
         self.successes[rule] += 1
-        require(told == value, "MOD-1", f"the model returns {told}, the chain {value}")
-        logged = [e for e in stage.model.events if e.pool in (VAULT, STRATEGY)]
-        require(
-            sorted(map(str, logged)) == sorted(map(str, events)),
-            "MOD-1",
-            f"the model logs {logged}, the chain {events}",
-        )
         self.logged.update(event.name for event in events)
         self._take_in_parts(events)
         filled = self._take_in_fills()
@@ -211,6 +209,28 @@ class Machine:
         if "SetApart" in did and not did & {"Rebalanced", "DepositSettled"}:
             self.check_set_apart(before, after, filled)
         return None
+
+    def follow(
+        self, name: str, function: str, caller: str, args: tuple[Any, ...], outcome: Outcome
+    ) -> None:
+        """The model's turn, in which the same has to come of it."""
+        (actual, value, events), model = outcome, self.stage.model
+        model.block_number = self.stage.evm.block_number
+        model.events.clear()
+        try:
+            # data for the receiver is a callback of the model's, and nobody here is called back
+            asked = [None if isinstance(arg, bytes) else arg for arg in args]
+            told, predicted = getattr(self.stage.twin(name), function)(caller, *asked), None
+        except PoolError as error:
+            told, predicted = None, error.reason
+        require(predicted == actual, "MOD-1", f"model {predicted!r}, chain {actual!r}")
+        require(told == value, "MOD-1", f"the model returns {told}, the chain {value}")
+        logged = [e for e in model.events if actual is None and e.pool in (VAULT, STRATEGY)]
+        require(
+            sorted(map(str, logged)) == sorted(map(str, events)),
+            "MOD-1",
+            f"the model logs {logged}, the chain {events}",
+        )
 
     def _take_in_parts(self, events: list[Event]) -> None:
         """Redemptions that are between their halves by now."""
@@ -234,11 +254,11 @@ class Machine:
                 self.closed = args["size_delta"], self.stage.venue.last_cost(STRATEGY)
         return filled
 
-    def _events(self, receipt: Any) -> list[Event]:
+    def _events(self, receipt: Any, emitters: tuple[str, ...] = (VAULT, STRATEGY)) -> list[Event]:
         found = []
         for event in receipt.logs:
             name = self.names.get(event.address)
-            if name not in (VAULT, STRATEGY):
+            if name not in emitters:
                 continue
             args = {
                 key: self.names.get(value, value) if isinstance(value, str) else value
@@ -275,6 +295,8 @@ class Machine:
             self.stage.compare()
         except StageError as error:
             require(False, "MOD-1", str(error))
+        differing = self.words.differing(self.vault)
+        require(differing == "", "MOD-1", differing)
         memory, at = self.vault.memory, self.stage.addresses
         contract = self.contract
         for name, shares in seen.shares.items():
@@ -329,6 +351,8 @@ class Machine:
             "CAR-1",
             f"the strategy holds {usdt} USDT",
         )
+        lent = self.stage.contracts["forward"].balanceOf(self.stage.addresses[STRATEGY])
+        require(lent == strategy.forward_shares, "CAR-1", f"the strategy holds {lent} pool shares")
         require(sum(seen.shares.values()) == seen.total, "CAR-2", f"shares {seen.shares}")
         asked = sum(each.shares for each in memory.redeems.values())
         require(
@@ -350,17 +374,20 @@ class Machine:
 
     def check_tips(self, events: list[Event], before: Seen, after: Seen, rebalanced: bool) -> None:
         """Whoever stays is diluted by the rate at most, whoever else comes and goes."""
-        total = before.total
+        total, tipped = before.total, False
         for event in events:
+            if event.name != "Transfer":
+                continue
             args = dict(event.args)
-            if event.name == "Tipped":
-                self.diluted += args["shares"] * RATIO // total
-            elif event.name == "Transfer":
-                total += args["value"] * ((args["sender"] == NOBODY) - (args["receiver"] == NOBODY))
+            minted, burnt = args["sender"] == NOBODY, args["receiver"] == NOBODY
+            # those for deposits wait in the vault
+            if minted and args["receiver"] != VAULT:
+                tipped = True
+                self.diluted += args["value"] * RATIO // max(total, 1)
+            total += args["value"] * (minted - burnt)
         require(total == after.total, "CAR-8", f"{after.total} shares, by the events {total}")
         most = self.parameters.tip_rate * (RATIO // WAD) * (self.now - START) // YEAR
         require(self.diluted <= most, "CAR-8", f"diluted by {self.diluted}, at most {most}")
-        tipped = after.shares[KEEPER] > before.shares[KEEPER]
         require(not tipped or rebalanced, "CAR-8", "a tip for nothing")
 
     def check_call(self, function: str, before: Seen, after: Seen, rebalanced: bool) -> None:
