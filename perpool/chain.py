@@ -19,10 +19,10 @@ from __future__ import annotations
 import contextlib
 import time
 import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import requests
 from eth_account.signers.local import LocalAccount
@@ -47,6 +47,7 @@ __all__ = ["Call", "Chain", "ChainError", "Contract", "Function", "Receipt", "Re
 ANVIL_GAS = 2**24
 """Gas limit of a transaction on anvil where none is given: the most that Osaka allows."""
 
+_Sent = TypeVar("_Sent")
 _ESTIMATE_MARGIN = 1.2
 _METHOD_MISSING = (-32601, -32602)
 _SYNCHRONOUS = {
@@ -438,24 +439,34 @@ class Chain:
 
         Raises Reverted, after which the receipt is in `last`.
         """
-        method, payload, sender = self._prepare(call)
-        receipt: dict[str, Any] | None = None
-        try:
-            if self._synchronous:
-                receipt = self._send_synchronously(method, payload)
-            if receipt is None:
-                sent = str(self.rpc(method, payload))
-                receipt = self._wait(sent)
-        except (ChainError, Reverted):
-            self._nonces.pop(sender, None)
-            raise
-        return self._finish(receipt, call)
+        return self._finish(self._sent(call, self._send_and_wait), call)
 
     def send(self, call: Call) -> str:
         """Send a transaction without waiting for it; returns its hash for `wait`."""
+        return self._sent(call, lambda method, payload: str(self.rpc(method, payload)))
+
+    def _send_and_wait(self, method: str, payload: Any) -> dict[str, Any]:
+        receipt = self._send_synchronously(method, payload) if self._synchronous else None
+        if receipt is None:
+            receipt = self._wait(str(self.rpc(method, payload)))
+        return receipt
+
+    def _sent(self, call: Call, send: Callable[[str, Any], _Sent]) -> _Sent:
+        """What `send` returns for the prepared call.
+
+        Tried once more where the account has sent by another way since the last time.
+        """
+        try:
+            return self._prepared(call, send)
+        except ChainError as error:
+            if "nonce too low" not in str(error):
+                raise
+        return self._prepared(call, send)
+
+    def _prepared(self, call: Call, send: Callable[[str, Any], _Sent]) -> _Sent:
         method, payload, sender = self._prepare(call)
         try:
-            return str(self.rpc(method, payload))
+            return send(method, payload)
         except (ChainError, Reverted):
             self._nonces.pop(sender, None)
             raise

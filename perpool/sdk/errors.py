@@ -138,7 +138,8 @@ REMEDIES = {
     # swaps
     "slippage": (
         "The market gives less than the limit: trade a smaller amount, wait until the pool and the "
-        "oracle agree, or allow more slippage where the limit is yours."
+        "oracle agree, or allow more slippage where the limit is yours. For a redemption from a "
+        "vault bring USDT (`bring_usdt`), and nothing has to be sold."
     ),
     "unknown swapper": "Use an adapter of the factory's list; the SDK's own is on it.",
     "bad route": "A route is token, fee in 3 bytes, token, and so on.",

@@ -113,6 +113,17 @@ def test_transact__with_a_key(chain: Chain, probe: Contract) -> None:
     assert receipt.gas_price == 0
 
 
+def test_transact__after_the_account_has_sent_by_another_way(
+    anvil: Anvil, chain: Chain, probe: Contract
+) -> None:
+    """As a wallet beside it does; what the node has not taken is sent once more."""
+    key = EthAccount.from_key(b"\x07" * 32)
+    assert probe.set_word(1, sender=key).success
+    wallet = Chain.connect(anvil.endpoint)
+    assert wallet.contract(probe.abi, probe.address).set_word(2, sender=key).success
+    assert probe.set_word(3, sender=key).success
+
+
 def test_transact__unlocked(chain: Chain, probe: Contract) -> None:
     assert probe.note("margin", 1, sender=ALICE).sender.lower() == ALICE
     assert probe.set_word(5).sender == chain.default
