@@ -305,7 +305,7 @@ def test_weakened__trace_is_cut_short_and_fails_again(evm: Evm) -> None:
     violation, trace = first_violation(arena, seed=1)
     assert violation is not None
 
-    short = shorten(arena, trace, violation.invariant, independent=True, seconds=30)
+    short = shorten(arena, trace, violation.invariant, independent=True, seconds=600)
 
     again = replay(arena, short, independent=True)
     assert again is not None
