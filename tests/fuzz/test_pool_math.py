@@ -114,7 +114,7 @@ class Maths:
         funded = self.other if direction == 1 else self.asset
         virtual = virtual_shares(self.decimals)
         share_decimals = self.decimals + len(str(virtual)) - 1
-        contracts = (self.asset, self.other, funded, *[ZERO_ADDRESS] * 3)
+        contracts = (self.asset, self.other, funded, *[ZERO_ADDRESS] * 4)
         config = (*contracts, share_decimals, virtual, astuple(leg))
         address = self.maker.create(self.blueprint, config, bytes(32))
         return self.evm.at(self.artifact, address)
