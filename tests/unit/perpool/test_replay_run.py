@@ -16,7 +16,7 @@ from perpool.reference.presets import PRESETS
 from perpool.replay import cli
 from perpool.replay.record import PARTS
 from perpool.replay.report import write_report
-from perpool.replay.run import Replay
+from perpool.replay.run import CHECKED_EVERY, Replay
 from perpool.replay.stage import Conditions, StageError, percent
 from perpool.replay.summary import Results, Summary, summarise
 from perpool.replay.table import closing_lines
@@ -63,10 +63,27 @@ def summary(results: Results) -> Summary:
     return summarise(results)
 
 
-def test_replay__compared_whenever_something_was_done(results: Results) -> None:
-    """Every settlement, and every call that was due between two of them."""
-    settlements = {each.observed_at for each in results.moments}
-    assert results.checks >= len(settlements)
+def test_replay__compared_whenever_something_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every hour with a call that was due, and once in so many hours without."""
+    called, compared = set(), set()
+    call, compare = Replay._call, Replay._compare
+
+    def counted_call(replay: Replay, *vault: Any) -> bool:
+        is_due = call(replay, *vault)
+        if is_due:
+            called.add(replay.stage.model.now)
+        return is_due
+
+    def counted_compare(replay: Replay, **options: Any) -> None:
+        compare(replay, **options)
+        compared.add(replay.stage.model.now)
+
+    monkeypatch.setattr(Replay, "_call", counted_call)
+    monkeypatch.setattr(Replay, "_compare", counted_compare)
+    results = play(end=START + 15 * DAY)
+    assert len(called) >= 10
+    assert called <= compared
+    assert len(compared - called) > len(results.moments) // CHECKED_EVERY // 2
     assert results.transactions > 5 * results.checks
 
 
